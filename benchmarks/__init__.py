@@ -1,0 +1,1 @@
+"""The same load in, figures and ratios against real peers out."""

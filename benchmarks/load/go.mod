@@ -1,0 +1,3 @@
+module spanward/benchmarks/load
+
+go 1.25

@@ -1,0 +1,5 @@
+"""`python -m collector` is `spanward`."""
+
+from collector.cli import main
+
+main()

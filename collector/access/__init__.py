@@ -1,0 +1,1 @@
+"""Who may do what: keys become credentials, and `governance/` becomes organisations, tenants and agents."""

@@ -1,0 +1,1 @@
+"""The gate: agents ask before they act, and what they may spend is held until it is known."""

@@ -1,0 +1,179 @@
+"""Questions of agents → durable answers. The one owner of budgets, holds and decisions.
+
+Everything is judged in memory, one after the other, in one event loop: checking a budget and
+holding its money are one step, however many ask at once. Invariant: an answer leaves only when what
+it promises is on disk. What the wire looks like is left to `api` and `ingest`.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from collector.access.keys import Credential
+from collector.control import answers
+from collector.control.answers import Answer
+from collector.control.commit import Committer
+from collector.control.quotes import Quotes
+from collector.control.repeats import Repeats, digest
+from collector.governance.budgets import Budgets
+from collector.governance.counters import Account, Counter
+from collector.governance.decide import Judgement, Question, Quote, decide
+from collector.governance.entries import DecisionDetail, decision_entry
+from collector.governance.holds import Hold, Terms, restored
+from collector.governance.windows import utc_text
+from collector.state.rows import KeptDecision
+from collector.state.store import State
+from schemas.control import BudgetView, Decision, DecisionRequest, HoldState, SettleRequest
+from schemas.errors import Forbidden, Permanent, Retryable
+from schemas.ids import AgentPath, new_id
+from schemas.money import parse_usd
+
+
+class NotFound(Permanent):
+    """Nothing of that name that this credential may see."""
+
+
+class Limits(NamedTuple):
+    """What the owner keeps and how much of it."""
+
+    answer_ttl_ns: int
+    max_outbox_events: int
+
+
+class Parts(NamedTuple):
+    """What the owner works on; all of it belongs to the loop."""
+
+    state: State
+    budgets: Budgets
+    committer: Committer
+    quotes: Quotes
+    repeats: Repeats
+
+
+class Owner:
+    """Judges, holds and answers. `policy_digest` is set by whoever loads the governance files."""
+
+    def __init__(self, parts: Parts, limits: Limits, *, clock: Callable[[], int]) -> None:
+        self._state, self._budgets, self._committer, self._quotes, self._repeats = parts
+        self._limits = limits
+        self._clock = clock
+        self.policy_digest = ""
+        self.epoch = 0
+        """Number of the kill state; nothing has been killed yet."""
+        self.outbox_taken = self._state.positions().outbox_taken
+        """The last event that ingest has in its journal."""
+
+    async def decide(self, credential: Credential, request: DecisionRequest) -> Answer:
+        """May this agent do that? The answer is durable, and so is the money it holds."""
+        if self._state.last_event - self.outbox_taken >= self._limits.max_outbox_events:
+            raise Retryable(
+                f"More than extensions.control.max_outbox_events ({self._limits.max_outbox_events}) entries wait "
+                "for the ledger, and a decision that cannot be recorded is not made.",
+                fix="Look at the collector's log for why it books nothing.",
+                retry_after_s=5,
+            )
+        now = self._clock()
+        self._budgets.advance(now)
+        if request.idempotency_key:
+            body = self._repeats.find(credential.id, request, now)
+            if body is not None:
+                await self._committer.durable()
+                return answers.repeated(body)
+        answer = self._decide(credential, request, now)
+        await self._committer.durable()
+        return answer
+
+    async def hold(self, credential: Credential, hold_id: str) -> HoldState:
+        """What became of a hold; raises `NotFound` for one of somebody else."""
+        self._budgets.advance(self._clock())
+        state = answers.hold_state(self._find(credential, hold_id))
+        await self._committer.durable()
+        return state
+
+    async def settle(self, credential: Credential, hold_id: str, request: SettleRequest) -> HoldState:
+        """The call was made and cost this much."""
+        now = self._clock()
+        self._budgets.advance(now)
+        hold = self._find(credential, hold_id)
+        self._budgets.settle(hold, self._actual(hold, request), actor=_actor(credential), now_ns=now)
+        await self._committer.durable()
+        return answers.hold_state(hold)
+
+    async def void(self, credential: Credential, hold_id: str) -> HoldState:
+        """The call was not made."""
+        now = self._clock()
+        self._budgets.advance(now)
+        hold = self._find(credential, hold_id)
+        self._budgets.void(hold, actor=_actor(credential), now_ns=now)
+        await self._committer.durable()
+        return answers.hold_state(hold)
+
+    async def budgets(self, credential: Credential, scope: str | None) -> list[BudgetView]:
+        """Limited budgets: an agent's are the three scopes above its calls, an administrator's are all."""
+        now = self._clock()
+        self._budgets.advance(now)
+        if credential.kind == "admin":
+            counters = self._budgets.limits_of(scope, now)
+        else:
+            path = credential.path()
+            if scope is not None and scope not in path.scopes():
+                raise Forbidden(
+                    f"The key of {path} may not see {scope!r}.", fix=f"Ask for one of {', '.join(path.scopes())}."
+                )
+            limited = self._budgets.limited(self._budgets.account(path), now)
+            counters = [counter for counter in limited if scope is None or counter.scope == scope]
+        views = [answers.budget_view(counter) for counter in counters]
+        await self._committer.durable()
+        return views
+
+    def tick(self) -> bool:
+        """Let time pass: expire what is due. True when more is due at once."""
+        return self._budgets.advance(self._clock())
+
+    def _decide(self, credential: Credential, request: DecisionRequest, now: int) -> Answer:
+        account = self._budgets.account(credential.path())
+        quote = self._quotes.quote(request, now)
+        limited = self._budgets.limited(account, now)
+        exceeded = self._budgets.exceeded(account, quote.amount, now) if quote and quote.amount else []
+        judgement = decide(Question(account.text, request, quote, limited, exceeded), self._budgets.config)
+        unique = new_id()
+        hold = None
+        if judgement.verdict == "deny":
+            self._budgets.denied(exceeded, now)
+        elif quote is not None and quote.amount:
+            hold = self._hold(account, credential, request, quote, unique=unique, now=now)
+        decision = self._decision(f"dec_{unique}", judgement, hold, limited, now)
+        told = DecisionDetail(
+            request=request,
+            reasons=decision.reasons,
+            hold=decision.hold,
+            quote_nano_usd=quote.amount if quote else None,
+            pricing_basis=quote.pricing if quote else "unknown",
+            price_digest=quote.digest if quote else "",
+            policy_digest=self.policy_digest,
+        )
+        self._committer.group.event(decision_entry(account, credential.id, decision, told, now))
+        answer = answers.fresh(decision, limited)
+        if request.idempotency_key:
+            kept = KeptDecision(credential.id, request.idempotency_key, digest(request), answer.body, now)
+            self._repeats.keep(kept)
+            self._committer.group.decisions.append(kept)
+        return answer
+
+    def _hold(
+        self, account: Account, credential: Credential, request: DecisionRequest, quote: Quote, *, unique: str, now: int
+    ) -> Hold:
+        expires = now + self._budgets.config.hold_ttl.ns
+        terms = Terms(
+            f"hold_{unique}",
+            f"dec_{unique}",
+            credential.id,
+            request.provider,
+            request.model,
+            quote.basis,
+            quote.amount,
+            now,
+            expires,
+        )
+        return self._budgets.hold(account, terms)

@@ -1,0 +1,1 @@
+"""An empty folder → a governed fleet on a terminal, with nothing but loopback."""

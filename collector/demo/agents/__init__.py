@@ -1,0 +1,1 @@
+"""Three small agents, written as a user of Spanward writes one."""

@@ -1,0 +1,78 @@
+"""`spanward demo`: one command → three real agents, one stuck in a loop, and the budget that stops it.
+
+Exit codes: 0 the agent was stopped and the reports are printed, or Ctrl-C; 1 a part failed or no
+block came in time.
+"""
+
+import signal
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from collector.demo.closing import close, next_steps
+from collector.demo.folder import prepare
+from collector.demo.screen import Screen, screen_for
+from collector.demo.stage import Stage
+
+NEEDED = ("openai", "opentelemetry.sdk", "opentelemetry.instrumentation.genai.openai", "spanward_client")
+
+
+@click.command()
+@click.option("--data", "data_dir", default=".demo", show_default=True, help="Data directory; emptied first.")
+@click.option("--keep", is_flag=True, help="Go on with what is in the data directory.")
+@click.option("--once", is_flag=True, help="End after the reports, also on a terminal.")
+@click.option(
+    "--seconds", type=click.IntRange(min=1), default=240, show_default=True, help="Longest wait for the block."
+)
+def demo(*, data_dir: str, keep: bool, once: bool, seconds: int) -> None:
+    """Three real agents against a stand-in provider at real prices; one is stuck and has 50 USD a day.
+
+    Needs no API key and no network: everything runs on 127.0.0.1 and ends with the demo.
+    """
+    _require_packages()
+    data = Path(data_dir)
+    console = Console(highlight=False)
+    live = console.is_terminal and not once
+    # Closing the terminal or a stop from outside must not leave a server behind.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(1))
+    prepare(data, keep=keep)
+    try:
+        _play(data, screen_for(console, live=live), seconds=seconds, stay=live)
+    except KeyboardInterrupt:
+        console.print("\nStopped.")
+    console.print(f"\nEverything is in {data}. Look around:")
+    for line in next_steps(data):
+        console.print(f"  {line}", soft_wrap=True)
+
+
+def _play(data: Path, screen: Screen, *, seconds: int, stay: bool) -> None:
+    with Stage(data, screen) as stage:
+        with screen:
+            stage.open()
+            stage.follow(seconds)
+        close(stage)
+        if stay:
+            screen.block(f"\nThe server still runs at {stage.server.endpoints['control']}. Ctrl-C stops it.")
+            while True:
+                stage.parts.check()
+                time.sleep(1)
+
+
+def _require_packages() -> None:
+    missing = [name for name in NEEDED if not _installed(name)]
+    if missing:
+        raise click.ClickException(
+            f"The demo's agents need {', '.join(missing)}. In a clone of Spanward, `make demo` installs everything."
+        )
+
+
+def _installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False

@@ -1,0 +1,110 @@
+"""A command line → a running part of the demo, whose log tells why it failed.
+
+Invariant: every part is a child of the demo and gone when `Parts.stop` returns. Parts do not see the
+terminal: Ctrl-C reaches the demo alone, which stops them in order, the last started first.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+STOP_TIMEOUT_S = 45
+"""Longer than the server's `drain_timeout`."""
+COMMAND_TIMEOUT_S = 120
+TAIL_LINES = 15
+
+PYTHON = (sys.executable, "-P", "-m")
+"""`-P`: a folder named `schemas` or `collector` in the user's current directory must not be imported."""
+
+
+class PartFailed(click.ClickException):
+    """A part of the demo ended or did not do its work; the message ends with the tail of its log."""
+
+    def __init__(self, what: str, log: Path) -> None:
+        tail = log.read_text(errors="replace").splitlines()[-TAIL_LINES:] if log.exists() else []
+        super().__init__("\n".join([what, f"The end of {log}:", *(f"  {line}" for line in tail)]))
+
+
+class Part:
+    """One process of the demo. It writes standard output and errors to `log`."""
+
+    def __init__(self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str]) -> None:
+        self.name = name
+        self.log = log
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(  # noqa: S603 - the command is one of ours.
+                [*PYTHON, *command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=env,
+                start_new_session=True,
+            )
+
+    def check(self) -> None:
+        """Raises `PartFailed` when the process has ended."""
+        code = self._process.poll()
+        if code is not None:
+            raise PartFailed(f"{self.name} ended with exit code {code}.", self.log)
+
+    def stop(self) -> None:
+        """Ask it to end, wait, and make it end; raises nothing."""
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class Parts:
+    """All parts, in the order they were started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.running: list[Part] = []
+
+    def start(self, name: str, *command: str, env: Mapping[str, str] | None = None) -> Part:
+        """Start `python -m COMMAND`; `env` is laid over this process's own environment."""
+        part = Part(name, command, self.folder / f"{name}.log", environment(env or {}))
+        self.running.append(part)
+        return part
+
+    def check(self) -> None:
+        """Raises `PartFailed` when any has ended."""
+        for part in self.running:
+            part.check()
+
+    def stop(self, *parts: Part) -> None:
+        """Stop these, or all."""
+        for part in parts or tuple(reversed(self.running)):
+            self.running.remove(part)
+            part.stop()
+
+
+def environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment without what would send the demo's traffic somewhere else."""
+    astray = ("OTEL_", "OPENAI_", "SPANWARD_")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(astray)}
+    return {**kept, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", **extra}
+
+
+def spanward(log: Path, *arguments: str) -> str:
+    """Run `spanward ARGUMENTS` and return its standard output; raises `PartFailed`."""
+    with log.open("wb") as errors:
+        done = subprocess.run(  # noqa: S603 - the command is one of ours.
+            [*PYTHON, "collector", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=environment({}),
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+    if done.returncode != 0:
+        raise PartFailed(f"`spanward {' '.join(arguments)}` ended with exit code {done.returncode}.", log)
+    return done.stdout.decode()

@@ -1,0 +1,87 @@
+"""A data directory → a running `spanward serve`, asked as any operator's script would ask it.
+
+Uses what outsiders may rely on alone: the command line, `endpoints.json`, `operator.token` and
+`GET /v1/budgets`.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import msgspec
+
+from collector.demo.parts import Part, PartFailed, Parts, spanward
+from schemas.control import BudgetView
+
+START_TIMEOUT_S = 60
+ASK_TIMEOUT_S = 10
+
+DOORS = (
+    "receivers.otlp.protocols.http.endpoint",
+    "receivers.otlp.protocols.grpc.endpoint",
+    "extensions.control.endpoint",
+    "extensions.health_check.endpoint",
+    "service.telemetry.metrics.endpoint",
+)
+
+
+class Server:
+    """The collector of the demo, on free ports of 127.0.0.1."""
+
+    def __init__(self, parts: Parts, data: Path) -> None:
+        self.data = data
+        self.endpoints: dict[str, str] = {}
+        self._logs = parts.folder
+        (data / "endpoints.json").unlink(missing_ok=True)
+        free_ports = [word for door in DOORS for word in ("--set", f"{door}=127.0.0.1:0")]
+        self._part = parts.start("server", "collector", "serve", "--data", str(data), *free_ports)
+
+    def wait_until_ready(self) -> None:
+        """Return when the doors are open; raises `PartFailed`."""
+        text = wait_for_text(self._part, lambda: _read(self.data / "endpoints.json"))
+        self.endpoints = json.loads(text)
+
+    def create_key(self, agent: str) -> str:
+        """A new key of `ORG/TENANT/AGENT`; raises `PartFailed`."""
+        answer = self.command("keys", "create", "--agent", agent, "--json")
+        return str(json.loads(answer)["key"])
+
+    def budgets(self) -> list[BudgetView]:
+        """Every budget that has a limit, as it stands; raises `PartFailed` when the server does not say."""
+        token = (self.data / "operator.token").read_text()
+        try:
+            answer = httpx.get(
+                f"{self.endpoints['control']}/v1/budgets",
+                headers={"authorization": f"Bearer {token}"},
+                timeout=ASK_TIMEOUT_S,
+                trust_env=False,
+            )
+            answer.raise_for_status()
+            return msgspec.json.decode(answer.content, type=_Budgets).budgets
+        except (httpx.HTTPError, msgspec.DecodeError) as error:
+            raise PartFailed(f"The server did not say how the budgets stand: {error}.", self._part.log) from error
+
+    def command(self, *arguments: str) -> str:
+        """Standard output of `spanward ARGUMENTS --data DIR`; raises `PartFailed`."""
+        return spanward(self._logs / f"{arguments[0]}.log", *arguments, "--data", str(self.data))
+
+
+class _Budgets(msgspec.Struct):
+    budgets: list[BudgetView]
+
+
+def wait_for_text(part: Part, read: Callable[[], str]) -> str:
+    """What `read` returns once that is not empty; raises `PartFailed` when `part` ends or takes too long."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        part.check()
+        if text := read():
+            return text
+        time.sleep(0.05)
+    raise PartFailed(f"{part.name} was not ready within {START_TIMEOUT_S} s.", part.log)
+
+
+def _read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""

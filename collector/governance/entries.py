@@ -1,0 +1,137 @@
+"""What governance did → ledger entries (`schemas.tables.LEDGER_COLUMNS`), ready for the outbox.
+
+Every entry says who, what, to what, with which outcome and why. What it decides is left to others.
+"""
+
+from importlib.metadata import version
+
+import msgspec
+
+from collector.governance.counters import Account, Counter
+from collector.governance.holds import Hold
+from collector.governance.windows import utc_text
+from collector.state.rows import Row
+from schemas.control import Decision, DecisionRequest, HoldView, Reason
+from schemas.ids import AgentPath, new_id
+from schemas.money import format_usd
+from schemas.tables import EntryKind
+
+SOFTWARE_VERSION = version("spanward")
+BUDGETS = "system:budgets"
+
+_JSON = msgspec.json.Encoder()
+
+
+def entry(kind: str, at_ns: int, *, actor: str, path: AgentPath | None = None) -> Row:
+    """The columns every entry of ours has."""
+    row: Row = {
+        "entry_id": new_id(),
+        "kind": kind,
+        "event_time": at_ns,
+        "received_time": at_ns,
+        "attribution_source": "system",
+        "actor": actor,
+        "software_version": SOFTWARE_VERSION,
+    }
+    if path is not None:
+        row["org"], row["tenant"], row["agent"] = path.org, path.tenant, path.agent
+    return row
+
+
+class DecisionDetail(msgspec.Struct, frozen=True):
+    """What a decision was made from, for whoever judges it again."""
+
+    request: DecisionRequest
+    reasons: list[Reason]
+    hold: HoldView | None
+    quote_nano_usd: int | None
+    pricing_basis: str
+    price_digest: str
+    policy_digest: str
+
+
+def decision_entry(account: Account, credential_id: str, decision: Decision, told: DecisionDetail, at_ns: int) -> Row:
+    """An agent asked and was answered."""
+    request = told.request
+    row = entry(EntryKind.DECISION, at_ns, actor=f"agent:{account.text}", path=account.path)
+    row["attribution_source"] = "credential"
+    row["credential_id"] = credential_id
+    row["decision_id"] = decision.decision_id
+    row["action"] = request.action
+    row["subject"] = request.model or request.labels.get("tool", "")
+    row["outcome"] = decision.verdict
+    row["message"] = decision.reasons[0].message
+    row["detail"] = detail(told)
+    return row
+
+
+def hold_entry(hold: Hold, kind: str, at_ns: int, *, actor: str) -> Row:
+    """A hold changed; `kind` is settle, void, expire or correct."""
+    row = entry(EntryKind.HOLD, at_ns, actor=actor, path=hold.account.path)
+    row["credential_id"] = hold.terms.credential_id
+    row["decision_id"] = hold.terms.decision_id
+    row["action"] = f"hold.{kind}"
+    row["subject"] = hold.terms.id
+    row["outcome"] = hold.state
+    row["message"] = _hold_message(hold)
+    row["detail"] = detail(
+        {
+            "model": hold.terms.model,
+            "amount_usd": format_usd(hold.terms.amount),
+            "settled_usd": None if hold.settled is None else format_usd(hold.settled),
+            "overdraw_usd": format_usd(hold.overdraw),
+            "settled_by": hold.settled_by,
+            "estimated": hold.settled_by == "expiry",
+        }
+    )
+    return row
+
+
+def crossing_entry(counter: Counter, threshold: int, at_ns: int) -> Row:
+    """A budget reached a threshold of its limit."""
+    row = entry(EntryKind.CROSSING, at_ns, actor=BUDGETS)
+    row.update(zip(("org", "tenant", "agent"), counter.scope.split("/"), strict=False))
+    row["action"] = "budget.crossed"
+    row["subject"] = f"budget.{counter.window}.{counter.scope}"
+    row["outcome"] = str(threshold)
+    row["message"] = (
+        f"The {counter.window} budget of {counter.scope} reached {threshold} %: {format_usd(counter.settled)} USD "
+        f"settled and {format_usd(counter.held)} USD held of {format_usd(counter.cap)} USD."
+    )
+    row["detail"] = detail(
+        {
+            "scope": counter.scope,
+            "window": counter.window,
+            "window_start": utc_text(counter.start),
+            "resets_at": utc_text(counter.end),
+            "threshold": threshold,
+            "limit_usd": format_usd(counter.cap),
+            "settled_usd": format_usd(counter.settled),
+            "held_usd": format_usd(counter.held),
+        }
+    )
+    return row
+
+
+def detail(value: object) -> str:
+    """The JSON text of an entry's `detail`."""
+    return _JSON.encode(value).decode()
+
+
+def _hold_message(hold: Hold) -> str:
+    amount = format_usd(hold.terms.amount)
+    match hold.state, hold.settled_by:
+        case "settled", "span":
+            return f"Settled at {_settled(hold)} USD by the span of its call; {amount} USD were held."
+        case "settled", _:
+            return f"Settled at {_settled(hold)} USD by its client; {amount} USD were held."
+        case "void", _:
+            return f"Voided by its client; {amount} USD are free again."
+        case "expired", "expiry":
+            return f"Expired without an answer; {amount} USD are posted as estimated until its span arrives."
+        case _:
+            return f"Expired without an answer; {amount} USD are free again."
+
+
+def _settled(hold: Hold) -> str:
+    return format_usd(hold.settled or 0)

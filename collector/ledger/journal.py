@@ -1,0 +1,354 @@
+"""Booked rows in, numbered and durable rows out, until their segment is in the store.
+
+The journal is a frame log of two kinds of frames. A ROWS frame holds the rows of one booking as an
+Arrow IPC stream (zstd; columns that are null throughout are left out) and, in its metadata, their
+first number and the booking's counts. A CUT frame fixes everything that segment `k` will hold.
+
+Invariants: `seq` and `k` are dense; a row that the owner of the state did not commit is never part of
+a cut; the newest published CUT frame stays, so the journal alone knows the next `seq` and `k`.
+When to cut, and what becomes of a cut, is the writer's to decide.
+"""
+
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from collector.frames import FrameLog, sync_folder
+from collector.ledger import rows
+from schemas.errors import Fatal
+from schemas.tables import LEDGER_SCHEMA
+
+ROWS, CUT = 1, 2
+SEGMENT_BYTES = 64 * 2**20
+ROW_SCHEMA = pa.schema([each for each in LEDGER_SCHEMA if each.name != "seq"])
+
+_HEAD = b"spanward.rows"
+_WRITER_ID = re.compile(r"w-[0-9a-f]{8}")
+
+Failpoint = Callable[[str], None]
+
+
+class SignalCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the rows of one OTLP signal. `rejected` counts by reason."""
+
+    received: int = 0
+    stored: int = 0
+    duplicate: int = 0
+    rejected: dict[str, int] = {}
+    not_stored: int = 0
+
+    def __post_init__(self) -> None:
+        accounted = self.stored + self.duplicate + sum(self.rejected.values()) + self.not_stored
+        assert self.received == accounted, f"{self.received} rows received, {accounted} accounted for: {self}"
+
+    def __add__(self, other: "SignalCounts") -> "SignalCounts":
+        reasons = sorted(self.rejected.keys() | other.rejected.keys())
+        return SignalCounts(
+            received=self.received + other.received,
+            stored=self.stored + other.stored,
+            duplicate=self.duplicate + other.duplicate,
+            rejected={why: self.rejected.get(why, 0) + other.rejected.get(why, 0) for why in reasons},
+            not_stored=self.not_stored + other.not_stored,
+        )
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True, rename={"from_ns": "from", "to_ns": "to"}):
+    """What became of everything received between two times (Unix ns, both included), by signal.
+
+    Metrics alone may be received and not stored. Encoded, this is the `detail` of a conservation row.
+    """
+
+    traces: SignalCounts = SignalCounts()
+    logs: SignalCounts = SignalCounts()
+    metrics: SignalCounts = SignalCounts()
+    from_ns: int | None = None
+    to_ns: int | None = None
+
+    def __post_init__(self) -> None:
+        assert self.traces.not_stored == self.logs.not_stored == 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            traces=self.traces + other.traces,
+            logs=self.logs + other.logs,
+            metrics=self.metrics + other.metrics,
+            from_ns=min((t for t in (self.from_ns, other.from_ns) if t is not None), default=None),
+            to_ns=max((t for t in (self.to_ns, other.to_ns) if t is not None), default=None),
+        )
+
+
+class Cut(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Segment `k`, fixed before anything of it is in the store: a retry makes the same one.
+
+    `first` and `last` are the numbers of its rows, `last` being the conservation row's; `schema` is
+    the document of its columns, so an upgrade between two tries does not change its leaves.
+    """
+
+    k: int
+    first: int
+    last: int
+    sealed_at: int
+    writer: str
+    reason: str
+    schema: str
+    conservation: dict[str, str | int | bool | None]
+
+
+class _Head(msgspec.Struct, frozen=True):
+    """Metadata of a ROWS frame: number of its first row, how many, when appended (Unix ns), counts."""
+
+    first: int
+    rows: int
+    at: int
+    counts: Counts
+
+
+class _PlacedCut(NamedTuple):
+    """A cut and where it stands: its rows are the ROWS frames from `start` up to frame `number`."""
+
+    cut: Cut
+    start: int
+    number: int
+
+
+@dataclass
+class _Pending:
+    """The ROWS frames since the last cut."""
+
+    start: int
+    frames: int = 0
+    rows: int = 0
+    bytes: int = 0
+    oldest_ns: int | None = None
+    counts: Counts = field(default_factory=Counts)
+
+
+class Journal:
+    """The journal in one folder; owned by one thread.
+
+    Opening it keeps what the owner committed: frames below `committed_frame`, and the CUT frames that
+    follow. The first ROWS frame after them and all behind it are cut off, because their bookings will
+    be made again. Raises `Fatal` if journal and owner do not belong together. `failpoint` is called
+    with a name at every step whose crash a test wants to see.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        committed_frame: int,
+        max_bytes: int | None = None,
+        clock: Callable[[], int] = time.time_ns,
+        failpoint: Failpoint = lambda name: None,  # noqa: ARG005 - does nothing, whatever the name
+    ) -> None:
+        self._clock = clock
+        self.failpoint = failpoint
+        self._directory = directory
+        self._log = FrameLog(
+            directory, segment_bytes=SEGMENT_BYTES, max_bytes=max_bytes, limit_name="journal.max_bytes"
+        )
+        try:
+            self.writer_id = _writer_id(directory, fresh=self._log.next == 0)
+            self._next_seq: int | None = None
+            self._cuts: list[_PlacedCut] = []
+            self._pending = _Pending(self._log.first)
+            self._confirmed = committed_frame
+            self._recover(committed_frame)
+        except BaseException:
+            self._log.close()
+            raise
+
+    @property
+    def next_frame(self) -> int:
+        """Number of the next frame: what a booking of everything appended so far tells the owner."""
+        return self._log.next
+
+    @property
+    def next_seq(self) -> int:
+        """Number of the next row."""
+        return self._next_seq or 0
+
+    @property
+    def newest_cut(self) -> Cut | None:
+        """The last cut made, published or not."""
+        return self._cuts[-1].cut if self._cuts else None
+
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """The cuts that are still here, oldest first: after recovery the newest published, then the waiting."""
+        return tuple(placed.cut for placed in self._cuts)
+
+    @property
+    def pending_frames(self) -> int:
+        """ROWS frames since the last cut; there may be some without rows, which carry counts."""
+        return self._pending.frames
+
+    @property
+    def pending_rows(self) -> int:
+        """Rows since the last cut."""
+        return self._pending.rows
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of the frames since the last cut, as they are on disk."""
+        return self._pending.bytes
+
+    @property
+    def oldest_pending_ns(self) -> int | None:
+        """When the oldest frame since the last cut was appended (Unix ns)."""
+        return self._pending.oldest_ns
+
+    @property
+    def pending_counts(self) -> Counts:
+        """What became of everything received since the last cut."""
+        return self._pending.counts
+
+    def append(self, table: pa.Table, counts: Counts) -> int:
+        """Number the rows, make them durable with their counts, and return the frame's number.
+
+        `table` has the ledger's columns without `seq`. Raises `Retryable` when there is no room.
+        """
+        assert table.schema.equals(ROW_SCHEMA), table.schema
+        if table.num_rows:
+            received = pc.min_max(table["received_time"]).as_py()
+            counts += Counts(from_ns=received["min"], to_ns=received["max"])
+        head = _Head(first=self.next_seq, rows=table.num_rows, at=self._clock(), counts=counts)
+        payload = _encode(table, head)
+        number = self._log.append(ROWS, payload)
+        self.failpoint("rows-written")
+        self._log.sync()
+        # A crash until the owner commits leaves a frame it does not know of, and opening cuts it off.
+        self.failpoint("rows-durable")
+        self._note_rows(head, len(payload))
+        return number
+
+    def confirm(self, next_frame: int) -> None:
+        """The owner has committed the position `next_frame`: rows below it may be sealed."""
+        assert self._confirmed <= next_frame <= self.next_frame
+        self._confirmed = next_frame
+
+    def cut(self, cut: Cut) -> None:
+        """Make durable what the next segment is; `cut` covers every pending row and one more."""
+        assert self._confirmed >= self._pending.start + self._pending.frames, "rows the owner has not committed"
+        assert (cut.first, cut.last) == (self.next_seq - self.pending_rows, self.next_seq)
+        # Not bounded: sealing is what makes room.
+        number = self._log.append(CUT, msgspec.json.encode(cut), bounded=False)
+        self.failpoint("cut-written")
+        self._log.sync()
+        self.failpoint("cut-durable")
+        self._note_cut(number, cut)
+
+    def rows(self, cut: Cut) -> pa.Table:
+        """The rows of a cut without `seq`, its conservation row last; raises `Fatal` if any is gone."""
+        placed = next(placed for placed in self._cuts if placed.cut == cut)
+        schema = rows.parse_schema(cut.schema.encode())
+        schema = schema.remove(schema.get_field_index("seq"))
+        frames = takewhile(lambda frame: frame.number < placed.number, self._log.read(placed.start))
+        tables = [rows.align(_decode(frame.payload), schema) for frame in frames]
+        table = pa.concat_tables([*tables, pa.Table.from_pylist([cut.conservation], schema=schema)])
+        if table.num_rows != cut.last - cut.first + 1:
+            raise Fatal(
+                f"The store has no entry {cut.k} of {cut.writer}, and {self._directory} no longer has all its rows.",
+                fix="The store has lost objects: put them back from a copy.",
+            )
+        return table
+
+    def published(self, cut: Cut) -> None:
+        """The entry of `cut` is in the store: forget the cuts before it and drop their frames."""
+        self._cuts = [placed for placed in self._cuts if placed.cut.k >= cut.k]
+        # A crash in here leaves frames that belong to published cuts; the next start drops them again.
+        self._log.drop(self._cuts[0].number)
+
+    def close(self) -> None:
+        """Release the folder. Everything appended is durable already."""
+        self._log.close()
+
+    def _recover(self, committed_frame: int) -> None:
+        if not self._log.first <= committed_frame <= self._log.next:
+            raise self._of_another_time(committed_frame)
+        frames = self._log.read(self._log.first)
+        for frame in frames:
+            if frame.kind == CUT:
+                self._note_cut(frame.number, msgspec.json.decode(frame.payload, type=Cut))
+            elif frame.number < committed_frame:
+                self._note_rows(_head(frame.payload), len(frame.payload))
+            elif any(later.kind == CUT for later in frames):
+                # They were committed once, or they would not be cut: the owner has gone back in time.
+                raise self._of_another_time(committed_frame)
+            else:
+                self._log.truncate(frame.number)
+
+    def _note_rows(self, head: _Head, size: int) -> None:
+        assert self._next_seq in (None, head.first)
+        self._next_seq = head.first + head.rows
+        pending = self._pending
+        pending.frames += 1
+        pending.rows += head.rows
+        pending.bytes += size
+        pending.counts += head.counts
+        pending.oldest_ns = head.at if pending.oldest_ns is None else min(pending.oldest_ns, head.at)
+
+    def _note_cut(self, number: int, cut: Cut) -> None:
+        assert self._next_seq in (None, cut.last)
+        self._cuts.append(_PlacedCut(cut, self._pending.start, number))
+        self._next_seq = cut.last + 1
+        self._pending = _Pending(number + 1)
+
+    def _of_another_time(self, committed_frame: int) -> Fatal:
+        return Fatal(
+            f"{self._directory} holds frames {self._log.first} to {self._log.next - 1}, "
+            f"and the state was committed up to frame {committed_frame}.",
+            fix="The state and the journal are from different times: put back the copies that belong together.",
+        )
+
+
+def _encode(table: pa.Table, head: _Head) -> bytes:
+    known = [each for each in ROW_SCHEMA if table[each.name].null_count < table.num_rows]
+    schema = pa.schema([pa.field(each.name, each.type) for each in known], {_HEAD: msgspec.json.encode(head)})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
+        stream.write_table(pa.Table.from_arrays([table[each.name] for each in known], schema=schema))
+    return bytes(sink.getvalue())
+
+
+def _decode(payload: bytes) -> pa.Table:
+    return pa.ipc.open_stream(payload).read_all()
+
+
+def _head(payload: bytes) -> _Head:
+    return msgspec.json.decode(pa.ipc.open_stream(payload).schema.metadata[_HEAD], type=_Head)
+
+
+def _writer_id(directory: Path, *, fresh: bool) -> str:
+    """The writer's id, kept in `writer.json`; a new one is made for a new journal only."""
+    path = directory / "writer.json"
+    try:
+        kept = msgspec.json.decode(path.read_bytes(), type=dict[str, str]).get("writer", "")
+    except FileNotFoundError:
+        kept = _make_writer_id(path) if fresh else ""
+    except msgspec.DecodeError:
+        kept = ""
+    if not _WRITER_ID.fullmatch(kept):
+        raise Fatal(f"{path} does not name the journal's writer.", fix="Put the file back from a copy.")
+    return kept
+
+
+def _make_writer_id(path: Path) -> str:
+    writer_id = f"w-{os.urandom(4).hex()}"
+    temporary = path.with_suffix(".new")
+    with temporary.open("wb") as file:
+        file.write(msgspec.json.encode({"writer": writer_id}))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(path)
+    sync_folder(path.parent)
+    return writer_id

@@ -1,0 +1,178 @@
+"""Key and bytes in, a read-only file out: the store for one machine.
+
+It keeps the contract of `store.py` against crashes and against every honest process: a temporary
+file is written and synced, `link` gives it its name only if the name is free, the folder is synced,
+the mode is 0444. It is tamper-evident, not tamper-proof: whoever may write to the folder can replace
+a file, and nothing here enforces retention. What was replaced shows, because names are dense and
+every entry hashes its data and the entry before it.
+"""
+
+import errno
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from collector.frames import make_folder
+from collector.ledger.store import Exists
+from schemas.errors import Fatal, Retryable
+
+_PART = re.compile(r"[a-z0-9_-][a-z0-9=._-]{0,199}")
+# Temporary names start with a dot, which no part of a key does. A crash can leave one behind.
+_TEMPORARY = ".tmp-"
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_RETRY_AFTER_S = 5
+
+
+class DirectoryStore:
+    """Objects as files below `root`, which may be missing until the first put.
+
+    Every path is walked from the root's descriptor, one part at a time, and never through a
+    symbolic link.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        # Folders whose own name this process has made durable; an earlier process may have crashed before.
+        self._durable: set[tuple[str, ...]] = set()
+
+    def put_new(self, key: str, data: bytes, retain_until_ns: int) -> None:  # noqa: ARG002 - a folder keeps no dates
+        """Create a file; see `ObjectStore.put_new`."""
+        *folders, name = _parts(key)
+        with self._explained("Writing", key):
+            if not self._durable:
+                make_folder(self._root)
+            folder = self._open_folder(folders, create=True)
+            assert folder is not None
+            try:
+                _link_new(folder, name, data)
+            finally:
+                os.close(folder)
+
+    def get(self, key: str) -> bytes | None:
+        """Read a file; see `ObjectStore.get`."""
+        *folders, name = _parts(key)
+        with self._explained("Reading", key):
+            folder = self._open_folder(folders, create=False)
+            if folder is None:
+                return None
+            try:
+                return _read_plain_file(folder, name)
+            except FileNotFoundError:
+                return None
+            finally:
+                os.close(folder)
+
+    def list(self, prefix: str) -> list[str]:
+        """Walk a folder; see `ObjectStore.list`."""
+        assert prefix.endswith("/")
+        with self._explained("Listing", prefix):
+            folder = self._open_folder(_parts(prefix[:-1]), create=False)
+            if folder is None:
+                return []
+            try:
+                return sorted(_walk(folder, prefix))
+            finally:
+                os.close(folder)
+
+    def _open_folder(self, parts: Sequence[str], *, create: bool) -> int | None:
+        """Descriptor of a folder below the root, or None if it is missing and not to be created."""
+        try:
+            folder = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            return None
+        for depth, part in enumerate(parts, start=1):
+            try:
+                if create and tuple(parts[:depth]) not in self._durable:
+                    _make_folder(folder, part)
+                    self._durable.add(tuple(parts[:depth]))
+                child = os.open(part, _FOLDER, dir_fd=folder)
+            except FileNotFoundError:
+                return None
+            finally:
+                os.close(folder)
+            folder = child
+        return folder
+
+    @contextmanager
+    def _explained(self, act: str, key: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise Retryable(
+                    f"{act} {self._root / key} failed: the disk is full.",
+                    fix="Free space on it; nothing acknowledged is lost meanwhile.",
+                    retry_after_s=_RETRY_AFTER_S,
+                ) from error
+            raise Fatal(
+                f"{act} {self._root / key} failed: {error}.",
+                fix="Check the disk, its permissions and who else writes there; symbolic links are not followed.",
+            ) from error
+
+
+def _parts(key: str) -> list[str]:
+    parts = key.split("/")
+    assert all(_PART.fullmatch(part) for part in parts), key
+    return parts
+
+
+def _make_folder(parent: int, name: str) -> None:
+    """Create a folder if it is missing; its name is durable either way."""
+    with suppress(FileExistsError):
+        os.mkdir(name, dir_fd=parent)
+    os.fsync(parent)
+
+
+def _link_new(folder: int, name: str, data: bytes) -> None:
+    temporary = f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
+    try:
+        _write_synced(folder, temporary, data)
+        try:
+            os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+        except FileExistsError:
+            raise Exists(name) from None
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=folder)
+        # Also when the name was there: whoever linked it may have crashed before this line.
+        os.fsync(folder)
+
+
+def _write_synced(folder: int, name: str, data: bytes) -> None:
+    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+        os.fchmod(fd, 0o444)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _read_plain_file(folder: int, name: str) -> bytes:
+    # Non-blocking: a pipe that somebody put there must not stop the reader.
+    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a plain file")
+        return file.read()
+
+
+def _walk(folder: int, prefix: str) -> Iterator[str]:
+    with os.scandir(folder) as found:
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                child = os.open(entry.name, _FOLDER, dir_fd=folder)
+                try:
+                    yield from _walk(child, f"{prefix}{entry.name}/")
+                finally:
+                    os.close(child)
+            elif entry.is_symlink():
+                raise OSError(errno.ELOOP, f"{entry.name} is a symbolic link")
+            elif not entry.name.startswith(_TEMPORARY):
+                yield prefix + entry.name

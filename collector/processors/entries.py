@@ -1,0 +1,161 @@
+"""Priced rows → ledger columns (all but `seq`), and the sums a booking needs.
+
+Column order and types are `schemas.tables.LEDGER_SCHEMA`; a column no step filled is null.
+"""
+
+import os
+from importlib.metadata import version
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from collector.processors.normalise import mark
+from schemas.booking import Event
+from schemas.tables import LEDGER_SCHEMA, EntryKind
+
+ENTRY_SCHEMA = pa.schema([field for field in LEDGER_SCHEMA if field.name != "seq"])
+SOFTWARE_VERSION = version("spanward")
+SLOT_NS = 15 * 60 * 1_000_000_000
+
+_SPAN_KINDS = pa.array([None, "internal", "server", "client", "producer", "consumer"])
+_STATUSES = pa.array(["unset", "ok", "error"])
+_ACTIONS = {EntryKind.CALL: "llm.call", EntryKind.TOOL: "tool.call"}
+_HEX = np.frombuffer("".join(f"{byte:02x}" for byte in range(256)).encode(), "S2")
+_DASHES = (8, 13, 18, 23)
+
+
+def entries(rows: pa.Table, conflict: npt.NDArray[np.bool_], now_ns: int) -> pa.Table:
+    """One ledger row for each kept row. A conflicting row is evidence only: it is no call and costs nothing."""
+    count = len(rows)
+    if conflict.any():
+        rows = mark(rows, conflict, "conflicting_duplicate")
+    kind = rows["entry_kind"].combine_chunks()
+    if conflict.any():
+        kind = pc.if_else(pa.array(conflict), EntryKind.SPAN, kind)
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {
+        name: rows[name] for name in ENTRY_SCHEMA.names if name in rows.column_names
+    }
+    columns |= {
+        "entry_id": entry_ids(count, now_ns),
+        "kind": kind,
+        "attribution_source": _constant("credential", count),
+        "actor": pc.binary_join_element_wise(
+            pc.binary_join_element_wise("agent:", rows["org"], ""), rows["tenant"], rows["agent"], "/"
+        ),
+        "action": _actions(kind),
+        "subject": pc.coalesce(rows["tool_name"], rows["model"]),
+        "trace_id": _hex_column(rows["trace_id"], 16),
+        "span_id": _hex_column(rows["span_id"], 8),
+        "parent_span_id": _hex_column(rows["parent_span_id"], 8),
+        "span_name": rows["name"],
+        "span_kind": _SPAN_KINDS.take(_bounded(rows["kind"], 5)),
+        "duration_ns": pc.subtract(rows["end_time"], rows["start_time"]),
+        "status": _STATUSES.take(_bounded(rows["status"], 2)),
+        "software_version": _constant(SOFTWARE_VERSION, count),
+    }
+    if conflict.any():
+        for name in ("metered", "cost_nano_usd"):
+            columns[name] = pc.if_else(
+                pa.array(conflict), pa.scalar(None, ENTRY_SCHEMA.field(name).type), columns[name]
+            )
+    return _table(columns, count)
+
+
+def event_entries(events: list[Event]) -> pa.Table:
+    """Ledger rows of what did not arrive as telemetry."""
+    return pa.Table.from_pylist([event.row for event in events], schema=ENTRY_SCHEMA)
+
+
+def spends(booked: pa.Table) -> bytes:
+    """Sums of metered cost by agent and 15-minute slot of the call's own time (`schemas.booking.Booking`).
+
+    Every time zone's days begin on a multiple of 15 minutes UTC, so the owner can place a slot in any
+    tenant's window without seeing the calls.
+    """
+    calls = _costed(booked)
+    slot = pc.multiply(pc.divide(calls["event_time"], SLOT_NS), SLOT_NS)
+    calls = calls.select(["org", "tenant", "agent", "cost_nano_usd"]).append_column("slot_time", slot)
+    summed = calls.group_by(["org", "tenant", "agent", "slot_time"]).aggregate(
+        [("cost_nano_usd", "sum"), ("cost_nano_usd", "count")]
+    )
+    renamed = summed.select(["org", "tenant", "agent", "slot_time", "cost_nano_usd_sum", "cost_nano_usd_count"])
+    return _stream(renamed.rename_columns(["org", "tenant", "agent", "slot_time", "cost_nano_usd", "calls"]))
+
+
+def held_calls(booked: pa.Table) -> bytes:
+    """One row a metered call, for the owner to settle holds with (`schemas.booking.Booking`)."""
+    calls = _costed(booked)
+    columns = ["org", "tenant", "agent", "model", "request_model", "decision_id", "event_time", "cost_nano_usd"]
+    end = pc.add(calls["event_time"], calls["duration_ns"])
+    table = calls.select(columns).append_column("end_time", end)
+    return _stream(
+        table.rename_columns(["start_time" if name == "event_time" else name for name in table.column_names])
+    )
+
+
+def entry_ids(count: int, time_ns: int) -> pa.Array:
+    """`count` UUIDv7 texts (RFC 9562 section 5.7), made together."""
+    raw = np.frombuffer(os.urandom(16 * count), np.uint8).reshape(count, 16).copy()
+    raw[:, :6] = np.frombuffer((time_ns // 1_000_000).to_bytes(6, "big"), np.uint8)
+    raw[:, 6] = 0x70 | (raw[:, 6] & 0x0F)
+    raw[:, 8] = 0x80 | (raw[:, 8] & 0x3F)
+    digits = _HEX[raw].view("S1").reshape(count, 32)
+    text = np.full((count, 36), b"-", "S1")
+    text[:, [column for column in range(36) if column not in _DASHES]] = digits
+    return _fixed_text(text)
+
+
+def _costed(booked: pa.Table) -> pa.Table:
+    return booked.filter(pc.is_valid(booked["cost_nano_usd"]))
+
+
+def _actions(kind: pa.Array) -> pa.Array:
+    names = pa.array(list(_ACTIONS))
+    return pa.array(list(_ACTIONS.values())).take(pc.index_in(kind, names))
+
+
+def _bounded(column: pa.ChunkedArray, most: int) -> pa.Array:
+    """An enum's number as an index; a number the enum does not have is 0, its unspecified member."""
+    known = pc.and_(pc.greater_equal(column, 0), pc.less_equal(column, most))
+    return pc.if_else(known, column, 0).combine_chunks()
+
+
+def _hex_column(column: pa.ChunkedArray, size: int) -> pa.Array:
+    """Ids of `size` bytes as hex text, null where absent or of another length."""
+    values = column.combine_chunks()
+    fits = pc.fill_null(pc.equal(pc.binary_length(values), size), False)
+    whole = values.filter(fits)
+    raw = np.frombuffer(b"".join(whole.to_pylist()), np.uint8).reshape(len(whole), size)
+    text = _fixed_text(_HEX[raw].view("S1").reshape(len(whole), size * 2))
+    fits_np = fits.to_numpy(zero_copy_only=False)
+    if fits_np.all():
+        return text
+    where = np.where(fits_np, np.cumsum(fits_np) - 1, -1)
+    return text.take(pa.array(where, mask=where < 0))
+
+
+def _fixed_text(characters: npt.NDArray[np.bytes_]) -> pa.Array:
+    """A matrix of single ASCII characters as one text a row, without a Python object each."""
+    count, width = characters.shape
+    offsets = np.arange(count + 1, dtype=np.int32) * width
+    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(characters.tobytes()))
+
+
+def _constant(text: str, count: int) -> pa.Array:
+    return pa.array([text]).take(pa.array(np.zeros(count, np.int64)))
+
+
+def _table(columns: dict[str, pa.Array | pa.ChunkedArray], count: int) -> pa.Table:
+    return pa.table(
+        [columns[field.name] if field.name in columns else pa.nulls(count, field.type) for field in ENTRY_SCHEMA],
+        schema=ENTRY_SCHEMA,
+    )
+
+
+def _stream(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(sink.getvalue())

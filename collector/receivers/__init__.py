@@ -1,0 +1,1 @@
+"""OTLP bytes in, acknowledged after a durable write. The only room that speaks gRPC."""

@@ -1,0 +1,136 @@
+"""The rows of `state.db` as Python sees them, and the `Group` that collects what one transaction writes.
+
+Amounts are nano-USD, times Unix ns. What the rows mean is left to `governance`.
+"""
+
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from schemas.control import HoldBasis
+
+_ENCODE = msgspec.msgpack.Encoder().encode
+
+Row = dict[str, str | int | bool | None]
+HoldStatus = Literal["held", "settled", "void", "expired"]
+SettledBy = Literal["", "client", "span", "expiry"]
+
+
+class HoldRow(NamedTuple):
+    """One hold as it stands."""
+
+    id: str
+    decision_id: str
+    credential_id: str
+    org: str
+    tenant: str
+    agent: str
+    provider: str
+    model: str
+    basis: HoldBasis
+    created: int
+    expires: int
+    amount: int
+    state: HoldStatus
+    settled: int | None
+    settled_by: SettledBy
+    overdraw: int
+    resolved: int | None
+    final: bool
+
+
+class Entry(NamedTuple):
+    """One immutable line of the budget book: what a change added to settled, held and overdraw."""
+
+    kind: str
+    hold_id: str | None
+    org: str
+    tenant: str
+    agent: str
+    slot_time: int
+    settled: int
+    held: int
+    overdraw: int
+    recorded_time: int
+
+
+class Crossing(NamedTuple):
+    """A threshold that was reached, recorded once for each limit it was measured against."""
+
+    window_start: int
+    scope: str
+    window: str
+    threshold: int
+    limit: int
+    recorded_time: int
+
+
+class KeptDecision(NamedTuple):
+    """An answer kept so that a repeated question gets it again."""
+
+    credential_id: str
+    idempotency_key: str
+    request_digest: bytes
+    response: bytes
+    recorded_time: int
+
+
+class Spend(NamedTuple):
+    """What one agent settled in one quarter of an hour."""
+
+    org: str
+    tenant: str
+    agent: str
+    slot_time: int
+    settled: int
+
+
+class Positions(NamedTuple):
+    """Where ingest stands: the next frames, and the last event id that is in the journal."""
+
+    spool_frame: int = 0
+    journal_frame: int = 0
+    outbox_taken: int = 0
+
+
+class Booked(NamedTuple):
+    """Where ingest stands once this group is durable, and the dedupe keys it adds."""
+
+    positions: Positions
+    dedupe: bytes
+
+
+class Keep(NamedTuple):
+    """What pruning leaves: rows from these times on, and how many dedupe keys."""
+
+    spends_since: int
+    holds_since: int
+    entries_since: int
+    decisions_since: int
+    dedupe_keys: int
+
+
+class Group:
+    """Everything one transaction writes. Owned by the loop until it is handed to the committing thread."""
+
+    __slots__ = ("booked", "crossings", "decisions", "entries", "events", "finals", "holds", "meta", "spends")
+
+    def __init__(self) -> None:
+        self.holds: dict[str, HoldRow] = {}
+        self.finals: list[str] = []
+        """Holds that will not change again; not written, but forgotten in memory once this is durable."""
+        self.entries: list[Entry] = []
+        self.spends: dict[tuple[str, str, str, int], int] = {}
+        """Change of the settled sum by org, tenant, agent and slot time."""
+        self.crossings: list[Crossing] = []
+        self.decisions: list[KeptDecision] = []
+        self.events: list[bytes] = []
+        self.meta: dict[str, bytes] = {}
+        self.booked: Booked | None = None
+
+    def event(self, row: Row) -> None:
+        """Queue one ledger entry, encoded as a `schemas.booking.Event`."""
+        self.events.append(_ENCODE({"row": row}))
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, name) for name in self.__slots__)

@@ -1,0 +1,203 @@
+"""Groups of changes in, one durable SQLite transaction a group out; at start, everything back.
+
+`state.db` (WAL, `synchronous=FULL`) has one owner, which also holds the lock file beside it.
+Invariants: a group is on disk whole or not at all; after `commit` returns it survives power loss.
+An error of the database is `Fatal`: memory may then be ahead of the disk, and a restart makes them
+equal. What the rows mean is left to `governance`, when to commit to `control`.
+"""
+
+import fcntl
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from collector.state import tables
+from collector.state.rows import (
+    Booked,
+    Crossing,
+    Entry,
+    Group,
+    HoldRow,
+    Keep,
+    KeptDecision,
+    Positions,
+    Spend,
+)
+from schemas.errors import ConfigError, Fatal
+
+# A booking's blob has 128 bits of key and 64 bits of content for each row it remembers.
+DEDUPE_ITEM_BYTES = 24
+# The owner of a serve that was killed needs this long at most to write its last group and let go.
+LOCK_WAIT_S = 15.0
+
+
+class State:
+    """`state.db`, open. `commit` and `prune` belong to the committing thread, the rest to the loop."""
+
+    def __init__(self, path: Path, *, lock_wait_s: float = LOCK_WAIT_S) -> None:
+        """Open or create the file; raises `ConfigError` when another owner has it or a newer version wrote it."""
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(path, lock_wait_s)
+        with self._fatal("open"):
+            self._writer = _connect(path)
+            _create_tables(self._writer, path)
+            self._reader = _connect(path)
+            self._reader.execute("PRAGMA query_only = 1")
+            newest = self._reader.execute("SELECT max(id) FROM outbox").fetchone()[0]
+        self.last_event: int = newest or self.positions().outbox_taken
+        """Id of the newest durable event. Written by the committing thread."""
+
+    def commit(self, group: Group) -> None:
+        """Make a group durable, whole; raises `Fatal` when it may not be."""
+        with self._fatal("write"), _transaction(self._writer):
+            many = self._writer.executemany
+            if group.holds:
+                many(tables.PUT_HOLD, group.holds.values())
+            if group.entries:
+                many(tables.ADD_ENTRY, group.entries)
+            if group.spends:
+                many(tables.ADD_SPEND, [(slot, *path, amount) for (*path, slot), amount in group.spends.items()])
+            if group.crossings:
+                many(tables.ADD_CROSSING, group.crossings)
+            if group.decisions:
+                many(tables.PUT_DECISION, group.decisions)
+            if group.events:
+                many(tables.ADD_EVENT, enumerate(group.events, self.last_event + 1))
+            if group.meta:
+                many(tables.PUT_META, group.meta.items())
+            if group.booked is not None:
+                self._book(group.booked)
+        self.last_event += len(group.events)
+
+    def prune(self, keep: Keep) -> None:
+        """Delete what nobody will ask for again, a bounded number of rows a call."""
+        with self._fatal("prune"), _transaction(self._writer):
+            run = self._writer.execute
+            run(tables.PRUNE_SPENDS, (keep.spends_since,))
+            run(tables.PRUNE_CROSSINGS, (keep.spends_since,))
+            run(tables.PRUNE_HOLDS, (keep.holds_since,))
+            run(tables.PRUNE_ENTRIES, (keep.entries_since,))
+            run(tables.PRUNE_DECISIONS, (keep.decisions_since,))
+            run(tables.PRUNE_DEDUPE, (keep.dedupe_keys * DEDUPE_ITEM_BYTES,))
+
+    def spends(self, since: int) -> Iterator[Spend]:
+        """What was settled in the quarters of an hour from `since` on."""
+        sql = "SELECT org, tenant, agent, slot_time, settled FROM spends WHERE slot_time >= ?"
+        return map(Spend._make, self._read(sql, since))
+
+    def open_holds(self) -> list[HoldRow]:
+        """Holds that are live or still wait for their span, oldest first."""
+        return [_hold(row) for row in self._read("SELECT * FROM holds WHERE final = 0 ORDER BY created, id")]
+
+    def hold(self, hold_id: str) -> HoldRow | None:
+        """One hold as it was last committed."""
+        return next((_hold(row) for row in self._read("SELECT * FROM holds WHERE id = ?", hold_id)), None)
+
+    def crossings(self, since: int) -> list[Crossing]:
+        """Recorded crossings of windows that started at `since` or later."""
+        return [Crossing._make(row) for row in self._read("SELECT * FROM crossings WHERE window_start >= ?", since)]
+
+    def decisions(self) -> list[KeptDecision]:
+        """Kept answers, oldest first."""
+        return [KeptDecision._make(row) for row in self._read("SELECT * FROM decisions ORDER BY recorded_time")]
+
+    def entries(self) -> list[Entry]:
+        """The budget book, oldest first."""
+        return [Entry._make(row[1:]) for row in self._read("SELECT * FROM budget_entries ORDER BY id")]
+
+    def events(self, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Durable events above `after`, oldest first, each the MessagePack of a `schemas.booking.Event`."""
+        return self._read("SELECT id, event FROM outbox WHERE id > ? ORDER BY id LIMIT ?", after, limit)
+
+    def dedupe(self) -> list[bytes]:
+        """The dedupe keys of each booking in the window, oldest first."""
+        return [keys for (keys,) in self._read("SELECT keys FROM dedupe ORDER BY journal_frame")]
+
+    def positions(self) -> Positions:
+        """Where ingest stands."""
+        return Positions._make(self._read("SELECT spool_frame, journal_frame, outbox_taken FROM positions")[0])
+
+    def meta(self, key: str) -> bytes | None:
+        """A value stored under a name."""
+        return next((value for (value,) in self._read("SELECT value FROM meta WHERE key = ?", key)), None)
+
+    def close(self) -> None:
+        """Let go of the file; the last group has been committed."""
+        self._reader.close()
+        self._writer.close()
+        self._lock.close()
+
+    def _book(self, booked: Booked) -> None:
+        self._writer.execute(tables.PUT_POSITIONS, booked.positions)
+        self._writer.execute(tables.TAKE_EVENTS, (booked.positions.outbox_taken,))
+        if booked.dedupe:
+            self._writer.execute(tables.ADD_DEDUPE, (booked.positions.journal_frame, booked.dedupe))
+
+    def _read(self, sql: str, *values: str | int) -> list[Any]:
+        with self._fatal("read"):
+            return self._reader.execute(sql, values).fetchall()
+
+    @contextmanager
+    def _fatal(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise Fatal(
+                f"Cannot {what} {self._path}: {error}.",
+                fix="Check the disk's free space and health; the next start continues from the last durable group.",
+            ) from error
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    # Nothing to undo on an error: it is Fatal, and the process ends with its transaction open.
+    yield
+    connection.execute("COMMIT")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _create_tables(connection: sqlite3.Connection, path: Path) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == tables.SCHEMA_VERSION:
+        return
+    if version != 0:
+        raise ConfigError(
+            f"{path} has schema {version}, written by a newer spanward; this one knows {tables.SCHEMA_VERSION}.",
+            fix="Start the version that wrote it, or a later one.",
+        )
+    # One transaction: a crash in the middle leaves an empty file, which the next start fills.
+    connection.executescript(f"BEGIN; {tables.SCHEMA_SQL} PRAGMA user_version = {tables.SCHEMA_VERSION}; COMMIT;")
+
+
+def _lock(path: Path, wait_s: float) -> FileIO:
+    """The lock file of `path`, held until closed or the process ends."""
+    lock = FileIO(path.with_name(path.name + ".lock"), "a")
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                lock.close()
+                raise ConfigError(
+                    f"{path} is in use by another process.", fix="Stop the other spanward serve on this data directory."
+                ) from None
+            time.sleep(0.05)
+        else:
+            return lock
+
+
+def _hold(row: tuple[Any, ...]) -> HoldRow:
+    return HoldRow._make((*row[:-1], bool(row[-1])))

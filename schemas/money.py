@@ -1,0 +1,43 @@
+"""Money is an integer number of nano-USD; this is the only place that reads or writes it as text.
+
+One token can cost less than a micro-dollar, so nano-USD is the ledger's unit. Unit prices are
+kept in pico-USD per token, because a published price such as 0.0375 USD per million tokens is
+37.5 nano-USD per token.
+"""
+
+from decimal import Decimal, InvalidOperation
+
+from schemas.errors import Permanent
+
+NANO_PER_USD = 1_000_000_000
+PICO_PER_NANO = 1_000
+MAX_NANO_USD = 2**62
+
+
+def parse_usd(text: str | int) -> int:
+    """USD as written by a person (`"50"`, `"0.25"`) to nano-USD; raises `Permanent` if it is not an exact amount."""
+    try:
+        nano = Decimal(str(text)) * NANO_PER_USD
+    except InvalidOperation:
+        raise Permanent(
+            f"{text!r} is not an amount in USD.", fix='Write a decimal number such as "50" or "0.25".'
+        ) from None
+    if not nano.is_finite() or nano < 0 or nano > MAX_NANO_USD:
+        raise Permanent(f"{text!r} is not a usable amount in USD.", fix="Use a number from 0 to 4611686018.")
+    if nano != nano.to_integral_value():
+        raise Permanent(f"{text!r} has more than nine decimal places.", fix="The smallest unit is 0.000000001 USD.")
+    return int(nano)
+
+
+def format_usd(nano_usd: int) -> str:
+    """nano-USD as a decimal string with nine places, `-` in front when negative."""
+    sign = "-" if nano_usd < 0 else ""
+    whole, fraction = divmod(abs(nano_usd), NANO_PER_USD)
+    return f"{sign}{whole}.{fraction:09d}"
+
+
+def round_pico(pico_usd: int) -> int:
+    """pico-USD to nano-USD, half to even (the rule of `decimal`'s default context)."""
+    whole, rest = divmod(pico_usd, PICO_PER_NANO)
+    half = PICO_PER_NANO // 2
+    return whole + (rest > half or (rest == half and whole & 1 == 1))

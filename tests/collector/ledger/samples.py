@@ -1,0 +1,110 @@
+"""Plain values in, tables and ledgers out: what the ledger's tests book, and how they look at the result."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+
+from collector.ledger import layout, rows
+from collector.ledger.entry import SegmentEntry
+from collector.ledger.journal import ROW_SCHEMA, Counts, Journal, SignalCounts
+from collector.ledger.reader import Evidence
+from collector.ledger.store_directory import DirectoryStore
+from collector.ledger.writer import Config, LedgerWriter
+from schemas.tables import EntryKind
+
+START_NS = 1_790_000_000_000_000_000
+SECOND_NS = 1_000_000_000
+DEPLOYMENT = "gov.example/prod"
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self, now_ns: int = START_NS) -> None:
+        self.now_ns = now_ns
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+
+def calls(ids: Iterable[str], *, at: int = START_NS, **columns: str | int | bool | None) -> pa.Table:
+    """One row an id, as the pipeline books them: every column but `seq`."""
+    plain = {"kind": EntryKind.CALL, "event_time": at - 5, "received_time": at, "org": "acme", "signal": "traces"}
+    return pa.Table.from_pylist([{**plain, **columns, "entry_id": each} for each in ids], schema=ROW_SCHEMA)
+
+
+def counted(stored: int, *, duplicate: int = 0, rejected: Mapping[str, int] | None = None) -> Counts:
+    """Counts of one booking of traces."""
+    refused = dict(rejected or {})
+    received = stored + duplicate + sum(refused.values())
+    return Counts(traces=SignalCounts(received=received, stored=stored, duplicate=duplicate, rejected=refused))
+
+
+def book(journal: Journal, table: pa.Table, counts: Counts | None = None) -> int:
+    """Append and let the owner commit, as the booker does; returns the frame's number."""
+    frame = journal.append(table, counted(table.num_rows) if counts is None else counts)
+    journal.confirm(journal.next_frame)
+    return frame
+
+
+def writer_of(journal: Journal, root: Path, *, clock: Clock | None = None, config: Config | None = None) -> LedgerWriter:
+    """A writer that has recovered."""
+    writer = LedgerWriter(
+        DirectoryStore(root), journal, config=config or Config(), clock=clock or Clock(), deployment=DEPLOYMENT
+    )
+    writer.recover()
+    return writer
+
+
+class Ledger(msgspec.Struct):
+    """What an auditor finds in a store: ids of the rows that are not our own, and the sum of the counts."""
+
+    entries: list[SegmentEntry]
+    ids: list[str]
+    counts: Counts
+    findings: list[str]
+
+
+def audit(root: Path) -> Ledger:
+    """Read everything that is committed and recompute whatever can be."""
+    store = DirectoryStore(root)
+    ledger = Ledger(list(Evidence(root).entries()), [], Counts(), [])
+    sealed_at: dict[str, int] = {}
+    for entry in ledger.entries:
+        (ref,) = entry.objects
+        data = store.get(ref.key) or b""
+        if (len(data), sha256(data).hexdigest()) != (ref.bytes, ref.sha256):
+            ledger.findings.append(f"{ref.key}: bytes differ from the entry")
+            continue
+        table = rows.from_parquet(data)
+        if rows.records_root(table) != entry.records_root:
+            ledger.findings.append(f"{ref.key}: records_root differs")
+        if table["seq"].to_pylist() != list(range(entry.seq[0], entry.seq[1] + 1)):
+            ledger.findings.append(f"{ref.key}: rows are not dense")
+        if store.get(layout.schema_key(entry.schema)) != rows.schema_document(table.schema):
+            ledger.findings.append(f"{ref.key}: schema is missing or differs")
+        if entry.sealed_at <= sealed_at.get(entry.origin, 0):
+            ledger.findings.append(f"{ref.key}: sealed before the segment before it")
+        sealed_at[entry.origin] = entry.sealed_at
+        *booked, last = zip(table["kind"].to_pylist(), table["entry_id"].to_pylist(), strict=True)
+        ledger.ids += [entry_id for _, entry_id in booked]
+        if last[0] != EntryKind.CONSERVATION:
+            ledger.findings.append(f"{ref.key}: does not end with its conservation row")
+        ledger.counts += msgspec.json.decode(table["detail"][-1].as_py(), type=Counts)
+    named = {ref.key for entry in ledger.entries for ref in entry.objects}
+    orphans = set(store.list(f"{layout.PREFIX}/events/")) - named
+    ledger.findings += [f"{key}: no entry names it" for key in sorted(orphans)]
+    return ledger
+
+
+def ids_in_any_object(root: Path) -> Counter[str]:
+    """How often each row is in the data objects, committed or not: what a glob over the files would count."""
+    store = DirectoryStore(root)
+    found: Counter[str] = Counter()
+    for key in store.list(f"{layout.PREFIX}/events/"):
+        found.update(rows.from_parquet(store.get(key) or b"")["entry_id"].to_pylist()[:-1])
+    return found
