@@ -71,7 +71,7 @@ def _filters(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--json", "format_name", flag_value="json", help="The same as --format json.")
 @click.option("--output", metavar="FILE", help="Write here instead of stdout; its ending may name the format.")
 def report(name: str, **words: str | int | None) -> None:
-    r"""Answer a question from the ledger.
+    """Answer a question from the ledger.
 
     \b
     spend      what calls cost, by org, tenant, agent, provider, model, day or hour

@@ -101,7 +101,10 @@ class Completeness(msgspec.Struct, frozen=True, kw_only=True, rename={"from_time
         if self.balanced:
             parts = [f"complete: received {self.received:,} = {accounted}"]
         else:
-            parts = [f"INCOMPLETE: received {self.received:,}, accounted for {accounted}", f"{self.found:,} found"]
+            parts = [
+                f"INCOMPLETE: received {self.received:,}, accounted for {accounted}",
+                f"{self.found:,} stored entries found",
+            ]
         if self.unmetered_calls:
             parts.append(f"{_calls(self.unmetered_calls)} unmetered (cost unknown)")
         if self.unpriced_calls:

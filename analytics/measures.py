@@ -34,13 +34,16 @@ def _count(condition: pl.Expr) -> pl.Expr:
     return condition.sum().cast(pl.Int64)
 
 
+def _sum_of_known(values: pl.Expr) -> pl.Expr:
+    # Every part is an aggregate the streaming engine knows; `filter` inside the choice would collect the groups.
+    return pl.when(values.count() > 0).then(values.sum())
+
+
 def _tokens(name: str, doc: str) -> Measure:
-    # A class the emitter of a metered call did not name has no tokens; without any metered call nothing is known.
-    total = pl.col(name).filter(_METERED).sum()
-    return Measure(
-        ReportColumn(name=name, type="int", unit="tokens", doc=doc, table="always" if name in _PLAIN else "detail"),
-        pl.when(_METERED.any()).then(total).cast(pl.Int64),
-    )
+    # A class that the emitter of a metered call did not name has no tokens.
+    metered = pl.when(_METERED).then(pl.col(name).fill_null(0))
+    column = ReportColumn(name=name, type="int", unit="tokens", doc=doc, table="always" if name in _PLAIN else "detail")
+    return Measure(column, _sum_of_known(metered))
 
 
 _PLAIN = ("input_tokens", "output_tokens")
@@ -78,9 +81,7 @@ COST_USD = Measure(
         doc="Cost of the calls whose cost is known, exact to the nano-USD; null when it is known of none.",
     ),
     # 128 bits, because a sum of 64-bit costs may not fit 64 bits.
-    pl.when((_IS_CALL & pl.col("cost_nano_usd").is_not_null()).any()).then(
-        pl.col("cost_nano_usd").filter(_IS_CALL).cast(pl.Int128).sum()
-    ),
+    _sum_of_known(pl.when(_IS_CALL).then(pl.col("cost_nano_usd").cast(pl.Int128))),
 )
 UNPRICED_CALLS = Measure(
     ReportColumn(

@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from schemas.errors import ConfigError
+from schemas.errors import ConfigError, Permanent
 from schemas.ids import AgentPath
 from schemas.quantities import Duration
 
@@ -121,7 +121,10 @@ def parse_where(words: dict[str, str | None]) -> dict[str, tuple[str, ...]]:
             f"--agent {','.join(agents)} mixes an agent path with other names.",
             fix="Give one ORG/TENANT/AGENT alone, or agent ids with --org and --tenant.",
         )
-    path = AgentPath.parse(agents[0])
+    try:
+        path = AgentPath.parse(agents[0])
+    except Permanent as error:
+        raise ConfigError(error.what, fix=error.fix) from None
     return where | {"org": (path.org,), "tenant": (path.tenant,), "agent": (path.agent,)}
 
 

@@ -5,7 +5,7 @@ gives the same rows in the same order, and no batch is larger than one time slic
 on paper is left to `analytics.formats`, what a number means to `analytics.measures`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 import polars as pl
@@ -41,7 +41,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         """The query with defaults filled in; raises `ConfigError` for what this report does not have."""
         for name in query.where:
             if name not in self.filters:
-                raise unknown(f"filter of {self.name}", f"--{name}", (f"--{f}" for f in self.filters))
+                raise ConfigError(f"{self.name} has no filter --{name}.", fix=f"It has {_flags(self.filters)}.")
         for kind in query.where.get("kind", ()):
             if kind not in ENTRY_KINDS:
                 raise unknown("kind of entry", kind, ENTRY_KINDS)
@@ -53,7 +53,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         known = [d.name for d in self.dimensions]
         for name in by:
             if name not in known:
-                raise unknown(f"column to group {self.name} by", name, known)
+                raise unknown("--by column", name, known)
         if len(set(by)) < len(by):
             raise ConfigError(f"--by {','.join(by)} names a column twice.", fix="Name each once.")
         return msgspec.structs.replace(query, by=by)
@@ -69,6 +69,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         if query.limit is not None and query.limit < 1:
             raise ConfigError(f"--limit {query.limit} shows nothing.", fix="Use a number from 1.")
         return query
+
+
+def _flags(names: Iterable[str]) -> str:
+    return ", ".join(f"--{name}" for name in names)
 
 
 ENTRY_KINDS = tuple(sorted(value for name, value in vars(EntryKind).items() if name.isupper()))

@@ -10,7 +10,7 @@ import polars as pl
 # Entries are counted by this much of their own time: a year has three million such buckets, and at
 # 100,000 entries a second one bucket, the smallest slice there can be, still fits in memory.
 BUCKET_NS = 10 * 10**9
-# About 150 MB with every column of the audit trail.
+# A few hundred MB with every column of the audit trail, the copies made while sorting included.
 SLICE_ROWS = 250_000
 
 

@@ -36,6 +36,7 @@ _HEADER = struct.Struct("<IIQB")
 _CHECKED_FIELDS = struct.Struct("<IQB")
 _NUMBER = struct.Struct("<Q")
 _NUMBER_AT = 8
+_CLOSED = -1
 _NAME = re.compile(r"(\d{20})\.frames")
 # Damage longer than this many frames, up to the end of the log, looks like a torn tail.
 _LOOK_AHEAD_FRAMES = 64
@@ -134,11 +135,8 @@ class FrameLog:
         size = _HEADER.size + len(payload)
         with self._guard:
             if bounded and self._max_bytes is not None and self._bytes + size > self._max_bytes:
-                raise Retryable(
-                    f"{self._directory} holds {self._bytes} bytes and has reached its limit {self._limit_name}.",
-                    fix=f"Wait until it drains, or raise {self._limit_name}.",
-                    retry_after_s=_RETRY_AFTER_S,
-                )
+                full = f"{self._directory} holds {self._bytes} bytes and has reached its limit {self._limit_name}."
+                raise Retryable(full, fix="Wait until it drains, or raise the limit.", retry_after_s=_RETRY_AFTER_S)
             if self._segments[-1].size and self._segments[-1].size + size > self._segment_bytes:
                 self._roll()
             segment = self._segments[-1]
@@ -217,10 +215,11 @@ class FrameLog:
                 raise self._fail(f"Deleting {oldest.path} failed: {error}.") from error
 
     def close(self) -> None:
-        """Give the folder free for another process. Frames appended since the last `sync` may be lost."""
+        """Free the folder for another process. Frames appended since the last `sync` may be lost."""
         self._failed = f"{self._directory} is closed."
-        os.close(self._fd)
-        os.close(self._lock_fd)
+        for fd in {self._fd, self._lock_fd} - {_CLOSED}:
+            os.close(fd)
+        self._fd = self._lock_fd = _CLOSED
 
     def _read(self, number: int) -> Iterator[Frame]:
         while number < self.durable:
@@ -313,17 +312,14 @@ def _frame_at(data: bytes | mmap.mmap, offset: int) -> tuple[Frame, int] | None:
 
 def _open_segments(directory: Path) -> tuple[list[_Segment], int]:
     """Check every file; returns them with the number of torn bytes behind the last good frame."""
-    names = sorted(entry.name for entry in directory.iterdir() if _NAME.fullmatch(entry.name))
     segments: list[_Segment] = []
     torn_bytes = 0
-    for name in names:
-        first = int(name.partition(".")[0])
-        if segments and segments[-1].next != first:
+    for path in sorted(path for path in directory.iterdir() if _NAME.fullmatch(path.name)):
+        first = int(path.stem)
+        if torn_bytes or (segments and segments[-1].next != first):
             raise _damaged(segments[-1].path, segments[-1].size, segments[-1].next)
-        segment, torn_bytes = _scan(directory / name, first)
+        segment, torn_bytes = _scan(path, first)
         segments.append(segment)
-        if torn_bytes and name != names[-1]:
-            raise _damaged(segment.path, segment.size, segment.next)
     return segments or [_Segment(_segment_path(directory, 0), 0, array("Q", [0]))], torn_bytes
 
 

@@ -70,6 +70,8 @@ class HttpServer:
             http="httptools",
             ws="none",
             lifespan="off",
+            interface="asgi3",
+            proxy_headers=False,
             access_log=False,
             log_config=None,
             server_header=False,

@@ -38,7 +38,7 @@ from collector.receivers.otlp_grpc import OtlpGrpc
 from collector.receivers.otlp_http import OtlpHttp
 from collector.telemetry import Telemetry
 from schemas.booking import Position, Resume
-from schemas.errors import ConfigError, Forbidden, SpanwardError
+from schemas.errors import ConfigError, Forbidden, SpanwardError, Unauthenticated
 
 _OWNER_START_S = 30.0
 _DEDUPE_KEY = "state/dedupe.key"
@@ -236,6 +236,11 @@ def sender_of(keys: KeyStore) -> Callable[[str], Sender]:
     """How the OTLP doors turn a key into a sender."""
 
     def authenticate(text: str) -> Sender:
+        if not text:
+            raise Unauthenticated(
+                "The request carries no credential.",
+                fix="Send the agent's key, for example with OTEL_EXPORTER_OTLP_HEADERS=x-api-key=KEY.",
+            )
         credential = keys.authenticate(text)
         if credential.kind != "agent":
             raise Forbidden(

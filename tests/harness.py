@@ -57,6 +57,8 @@ class Served:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, start_new_session=True, env=_environment()
             )
+        # The first start writes both, in no promised order.
+        self._wait_for(self.data / "bootstrap.json")
         self.endpoints = self._wait_for(announced)
         for door, address in self.endpoints.items():
             if door in DOORS:
@@ -131,19 +133,19 @@ class Served:
             return ""
         return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
-    def _wait_for(self, announced: Path) -> dict[str, str]:
+    def _wait_for(self, written: Path) -> dict[str, Any]:
         assert self._process is not None
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
             code = self._process.poll()
             assert code is None, f"spanward serve ended with {code} while starting\n{self.log_tail()}"
             try:
-                endpoints: dict[str, str] = json.loads(announced.read_text(encoding="utf-8"))
+                content: dict[str, Any] = json.loads(written.read_text(encoding="utf-8"))
             except (FileNotFoundError, json.JSONDecodeError):
                 time.sleep(0.02)
             else:
-                return endpoints
-        raise AssertionError(f"spanward serve opened no door in {START_S} s\n{self.log_tail()}")
+                return content
+        raise AssertionError(f"spanward serve wrote no {written.name} in {START_S} s\n{self.log_tail()}")
 
 
 def _environment() -> dict[str, str]:
@@ -160,5 +162,13 @@ def _kill_tree(process: subprocess.Popen[bytes]) -> None:
     for member in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
-    psutil.wait_procs(family)
     process.wait()
+    for orphan in family[1:]:
+        _wait_until_dead(orphan)
+
+
+def _wait_until_dead(orphan: psutil.Process) -> None:
+    """A zombie holds nothing any more; when init buries it is init's affair."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while orphan.is_running() and orphan.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.005)

@@ -22,6 +22,8 @@ def write(answer: Answer, to: Destination) -> None:
     to.data.write(header.write_csv(line_terminator="\r\n").encode())
     for batch in answer.batches:
         batch.select(cells).write_csv(to.data, include_header=False, line_terminator="\r\n")
+    # On a terminal both go to the same screen, in this order.
+    to.data.flush()
     to.notes.write(answer.completeness.sentence() + "\n")
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from analytics.answer import Answer
 from analytics.columns import ReportColumn
-from analytics.formats.cells import Row, cell, heading, period, readable, total
+from analytics.formats.cells import UNKNOWN, Row, cell, heading, period, readable, total
 from analytics.formats.destination import Destination
 from analytics.formats.layout import GAP, Grid, arrange, printable
 
@@ -34,7 +34,7 @@ def write(answer: Answer, to: Destination) -> None:
     page.line()
     rows = list(islice(_rows(answer), MAX_ROWS + 1))
     if rows:
-        _print_rows(page, answer, rows[:MAX_ROWS])
+        _print_rows(page, answer, rows[:MAX_ROWS], summed=bool(answer.report.dimensions) and len(rows) <= MAX_ROWS)
     else:
         page.line(Text("Nothing is recorded that matches.", "dim"))
     if len(rows) > MAX_ROWS:
@@ -74,12 +74,12 @@ def _rows(answer: Answer) -> Iterator[Row]:
         yield from batch.select(cells).iter_rows(named=True)
 
 
-def _print_rows(page: _Page, answer: Answer, rows: list[Row]) -> None:
+def _print_rows(page: _Page, answer: Answer, rows: list[Row], *, summed: bool) -> None:
     columns = tuple(c for c in answer.columns if c.table == "always" or (c.table == "detail" and _speaks(c, rows)))
     notes = [c.name for c in answer.columns if c.table == "line"]
     header = {c.name: heading(c) for c in columns}
     body = [{c.name: cell(row[c.name], c) for c in columns} for row in rows]
-    sums = _sums(answer, columns, rows)
+    sums = [_sums(columns, rows)] if summed and len(rows) > 1 else []
     grid = arrange(
         columns, {c.name: max(cell_len(r[c.name]) for r in (header, *body, *sums)) for c in columns}, page.width
     )
@@ -95,28 +95,32 @@ def _print_rows(page: _Page, answer: Answer, rows: list[Row]) -> None:
         page.line(rule)
         page.line(Text(GAP.join(grid.line(cells)).rstrip(), "bold"))
     if grid.left_out:
-        page.line(Text(f"Not shown at this width: {', '.join(grid.left_out)}.", "dim"))
+        page.folded(Text(f"Not shown at this width: {', '.join(grid.left_out)}.", "dim"))
 
 
 def _speaks(column: ReportColumn, rows: list[Row]) -> bool:
     return any(row[column.name] for row in rows)
 
 
-def _sums(answer: Answer, columns: tuple[ReportColumn, ...], rows: list[Row]) -> list[dict[str, str]]:
-    """The line of totals, for a report whose rows can be added up and are more than one."""
-    if not answer.report.dimensions or len(rows) < 2:
-        return []
+def _sums(columns: tuple[ReportColumn, ...], rows: list[Row]) -> dict[str, str]:
     sums = total(columns, rows)
     cells = {c.name: cell(sums[c.name], c) if c.is_number else "" for c in columns}
-    return [cells | {columns[0].name: "total"}]
+    return cells | {columns[0].name: "total"}
 
 
 def _styled(grid: Grid, cells: dict[str, str]) -> Text:
     line = Text()
     for column, shown in zip(grid.columns, grid.line(cells), strict=True):
-        alarming = column.name == "outcome" and cells[column.name] in _ALARMING
-        unsettling = column.name == "unmetered_calls" and cells[column.name] != "0"
-        line.append(shown, "red" if alarming else "yellow" if unsettling else None)
+        line.append(shown, _style(column, cells[column.name]))
         line.append(GAP)
     line.rstrip()
     return line
+
+
+def _style(column: ReportColumn, text: str) -> str | None:
+    """Colour is for what somebody should look at; everything else is plain."""
+    if text == UNKNOWN:
+        return "dim"
+    if column.name == "outcome" and text in _ALARMING:
+        return "red"
+    return "yellow" if column.name == "unmetered_calls" and text != "0" else None

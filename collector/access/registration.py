@@ -66,9 +66,7 @@ def register_agent(root: Path, path: AgentPath, *, display_name: str = "") -> bo
             fix=f"Create {path.org}/org.yaml and {tenant}/tenant.yaml there; both files may be empty.",
         )
     try:
-        folder = tree.inside(tenant) / "agents"
-        folder.mkdir(mode=0o755, exist_ok=True)
-        sync_folder(folder.parent)
+        _make_folder(tree.inside(tenant) / "agents")
         return create_file(tree.inside(f"{tenant}/agents") / f"{path.agent}.yaml", content, mode=0o644)
     except OSError as error:
         raise ConfigError(
@@ -107,6 +105,14 @@ def _write_default(root: Path) -> None:
     ):
         create_file(path, text.encode(), mode=0o644)
     sync_folder(root)
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        folder.mkdir(exist_ok=True)
+        # Explicit, because the mode given to mkdir() is narrowed by the umask.
+        folder.chmod(0o755)
+        sync_folder(folder.parent)
 
 
 def _display_name(text: str) -> bytes:

@@ -39,7 +39,8 @@ class Tree:
         """Raises `ConfigError` when `root` is not a folder."""
         if not root.is_dir():
             raise ConfigError(
-                f"There is no governance directory at {root}.", fix="Restore it, or create it with a folder ORG that holds org.yaml."
+                f"There is no governance directory at {root}.",
+                fix="Restore it, or create it with a folder ORG that holds org.yaml.",
             )
         self.config = config
         self._root = root.resolve()

@@ -11,6 +11,7 @@ Leaves to callers where the bytes come from and which struct they must fit.
 """
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ from schemas.quantities import Duration, Secret, Size
 T = TypeVar("T", bound=msgspec.Struct)
 
 _WORDS_SHOWN = 10
+# Only the Python parser lets them pass, and no text that holds one can be written anywhere.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _NULLS = ("", "~", "null", "Null", "NULL")
 # The C parser is 20 times faster and not part of every build of PyYAML.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -50,8 +53,8 @@ def read_yaml(content: bytes, *, place: str, max_nesting: int) -> Node:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise _error(place, line, f"not valid YAML: {error.problem}.", fix="Check indentation and quotes.") from error
-    except (yaml.YAMLError, ValueError) as error:
-        # ValueError: bytes that are not UTF-8, and escapes beyond Unicode that PyYAML hands to chr().
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        # The latter two: bytes that are not UTF-8, and escapes beyond Unicode that PyYAML hands to chr().
         raise _error(place, 1, f"not readable as YAML: {error}.", fix="Save the file as UTF-8 text.") from error
 
 
@@ -106,6 +109,8 @@ class _Reader:
         if tag is not None:
             raise self._refusal(event, f"tags such as {tag!r} are not allowed.", "Remove the tag.")
         if isinstance(event, yaml.ScalarEvent):
+            if _SURROGATE.search(event.value):
+                raise self._refusal(event, "half a character (a surrogate) is written.", "Write the character itself.")
             return Node(_line(event), None if event.implicit[0] and event.value in _NULLS else event.value)
         if depth >= self._max_nesting:
             raise self._refusal(event, f"nested deeper than {self._max_nesting} levels.", "Flatten the file.")

@@ -5,6 +5,7 @@ Amounts become decimal USD text and times RFC 3339 here and nowhere else on the 
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
 
 import msgspec
 
@@ -41,12 +42,18 @@ def budget_view(counter: Counter) -> BudgetView:
         scope=counter.scope,
         window=counter.window,
         unit="usd",
-        limit=format_usd(counter.cap),
+        limit=_limit_text(counter.cap),
         settled=format_usd(counter.settled),
         held=format_usd(counter.held),
         remaining=format_usd(counter.remaining),
         resets_at=utc_text(counter.end),
     )
+
+
+# Limits change by hand and are part of every answer.
+@lru_cache(maxsize=4096)
+def _limit_text(limit: int) -> str:
+    return format_usd(limit)
 
 
 def hold_view(hold: Hold) -> HoldView:

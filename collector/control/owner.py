@@ -8,8 +8,6 @@ it promises is on disk. What the wire looks like is left to `api` and `ingest`.
 from collections.abc import Callable
 from typing import NamedTuple
 
-import msgspec
-
 from collector.access.keys import Credential
 from collector.control import answers
 from collector.control.answers import Answer
@@ -19,7 +17,7 @@ from collector.control.repeats import Repeats, digest
 from collector.governance.budgets import Budgets
 from collector.governance.counters import Account, Counter
 from collector.governance.decide import Judgement, Question, Quote, decide
-from collector.governance.entries import DecisionDetail, decision_entry
+from collector.governance.entries import DECISION_PREFIX, HOLD_PREFIX, DecisionDetail, decision_entry
 from collector.governance.holds import Hold, Terms, restored
 from collector.governance.windows import utc_text
 from collector.state.rows import KeptDecision
@@ -137,23 +135,14 @@ class Owner:
         limited = self._budgets.limited(account, now)
         exceeded = self._budgets.exceeded(account, quote.amount, now) if quote and quote.amount else []
         judgement = decide(Question(account.text, request, quote, limited, exceeded), self._budgets.config)
-        unique = new_id()
+        asked = _Asked(account, credential.id, request, quote, new_id(), now)
         hold = None
         if judgement.verdict == "deny":
             self._budgets.denied(exceeded, now)
         elif quote is not None and quote.amount:
-            hold = self._hold(account, credential, request, quote, unique=unique, now=now)
-        decision = self._decision(f"dec_{unique}", judgement, hold, limited, now)
-        told = DecisionDetail(
-            request=request,
-            reasons=decision.reasons,
-            hold=decision.hold,
-            quote_nano_usd=quote.amount if quote else None,
-            pricing_basis=quote.pricing if quote else "unknown",
-            price_digest=quote.digest if quote else "",
-            policy_digest=self.policy_digest,
-        )
-        self._committer.group.event(decision_entry(account, credential.id, decision, told, now))
+            hold = self._budgets.hold(account, self._terms(asked, quote))
+        decision = self._decision(asked, judgement, hold, limited)
+        self._record(asked, decision)
         answer = answers.fresh(decision, limited)
         if request.idempotency_key:
             kept = KeptDecision(credential.id, request.idempotency_key, digest(request), answer.body, now)
@@ -161,19 +150,84 @@ class Owner:
             self._committer.group.decisions.append(kept)
         return answer
 
-    def _hold(
-        self, account: Account, credential: Credential, request: DecisionRequest, quote: Quote, *, unique: str, now: int
-    ) -> Hold:
-        expires = now + self._budgets.config.hold_ttl.ns
-        terms = Terms(
-            f"hold_{unique}",
-            f"dec_{unique}",
-            credential.id,
-            request.provider,
-            request.model,
-            quote.basis,
-            quote.amount,
-            now,
-            expires,
+    def _terms(self, asked: "_Asked", quote: Quote) -> Terms:
+        request = asked.request
+        return Terms(
+            id=HOLD_PREFIX + asked.unique,
+            decision_id=DECISION_PREFIX + asked.unique,
+            credential_id=asked.credential_id,
+            provider=request.provider,
+            model=request.model,
+            basis=quote.basis,
+            amount=quote.amount,
+            created=asked.now,
+            expires=asked.now + self._budgets.config.hold_ttl.ns,
         )
-        return self._budgets.hold(account, terms)
+
+    def _decision(self, asked: "_Asked", judgement: Judgement, hold: Hold | None, limited: list[Counter]) -> Decision:
+        valid_until = asked.now + self._limits.answer_ttl_ns if hold is None else hold.terms.expires
+        return Decision(
+            decision_id=DECISION_PREFIX + asked.unique,
+            verdict=judgement.verdict,
+            reasons=judgement.reasons,
+            hold=None if hold is None else answers.hold_view(hold),
+            budgets=[answers.budget_view(counter) for counter in limited],
+            epoch=self.epoch,
+            valid_until=utc_text(valid_until),
+        )
+
+    def _record(self, asked: "_Asked", decision: Decision) -> None:
+        quote = asked.quote
+        told = DecisionDetail(
+            request=asked.request,
+            reasons=decision.reasons,
+            hold=decision.hold,
+            quote_nano_usd=quote.amount if quote else None,
+            pricing_basis=quote.pricing if quote else "unknown",
+            price_digest=quote.digest if quote else "",
+            policy_digest=self.policy_digest,
+        )
+        self._committer.group.event(decision_entry(asked.account, asked.credential_id, decision, told, asked.now))
+
+    def _find(self, credential: Credential, hold_id: str) -> Hold:
+        hold = self._budgets.find(hold_id)
+        if hold is None:
+            row = self._state.hold(hold_id)
+            if row is not None:
+                account = self._budgets.account(AgentPath(row.org, row.tenant, row.agent))
+                hold = restored(account, row, self._budgets.config.span_grace.ns)
+        if hold is None or (credential.kind != "admin" and credential.path() != hold.account.path):
+            raise NotFound(
+                f"There is no hold {hold_id!r} of this key's agent.",
+                fix="Use the hold.id of a decision made with the same agent's key.",
+            )
+        return hold
+
+    def _actual(self, hold: Hold, request: SettleRequest) -> int:
+        tokens = (request.input_tokens, request.output_tokens)
+        if request.cost_usd is not None and tokens == (None, None):
+            return parse_usd(request.cost_usd)
+        if request.cost_usd is not None or tokens == (None, None):
+            raise Permanent(
+                "A settlement needs either `$.cost_usd` or `$.input_tokens` and `$.output_tokens`.",
+                fix='Send {"cost_usd": "0.0123"} or {"input_tokens": 900, "output_tokens": 250}.',
+            )
+        price = self._quotes.price(hold.terms.provider, hold.terms.model, hold.terms.created)
+        if price is None:
+            raise Permanent(f"No price is known for model {hold.terms.model!r}.", fix="Send `$.cost_usd` instead.")
+        return price.cost(request.input_tokens or 0, request.output_tokens or 0)
+
+
+class _Asked(NamedTuple):
+    """One question on its way to an answer."""
+
+    account: Account
+    credential_id: str
+    request: DecisionRequest
+    quote: Quote | None
+    unique: str
+    now: int
+
+
+def _actor(credential: Credential) -> str:
+    return f"agent:{credential.path()}" if credential.kind == "agent" else f"user:{credential.id}"

@@ -11,11 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from collector.demo.closing import close, next_steps
 from collector.demo.folder import prepare
-from collector.demo.screen import Screen, screen_for
+from collector.demo.screen import Screen, console_for_stdout, screen_for
 from collector.demo.stage import Stage
 
 NEEDED = ("openai", "opentelemetry.sdk", "opentelemetry.instrumentation.genai.openai", "spanward_client")
@@ -35,19 +34,20 @@ def demo(*, data_dir: str, keep: bool, once: bool, seconds: int) -> None:
     """
     _require_packages()
     data = Path(data_dir)
-    console = Console(highlight=False)
-    live = console.is_terminal and not once
+    console = console_for_stdout()
+    screen = screen_for(console)
     # Closing the terminal or a stop from outside must not leave a server behind.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(1))
     prepare(data, keep=keep)
+    screen.say("demo", f"three agents, one stuck in a retry loop; everything is kept in {data}")
     try:
-        _play(data, screen_for(console, live=live), seconds=seconds, stay=live)
+        _play(data, screen, seconds=seconds, stay=console.is_terminal and not once)
     except KeyboardInterrupt:
-        console.print("\nStopped.")
-    console.print(f"\nEverything is in {data}. Look around:")
+        screen.block("\nStopped.")
+    screen.block(f"\nEverything is in {data}. Look around:")
     for line in next_steps(data):
-        console.print(f"  {line}", soft_wrap=True)
+        screen.block(f"  {line}")
 
 
 def _play(data: Path, screen: Screen, *, seconds: int, stay: bool) -> None:
@@ -57,10 +57,10 @@ def _play(data: Path, screen: Screen, *, seconds: int, stay: bool) -> None:
             stage.follow(seconds)
         close(stage)
         if stay:
-            screen.block(f"\nThe server still runs at {stage.server.endpoints['control']}. Ctrl-C stops it.")
-            while True:
-                stage.parts.check()
-                time.sleep(1)
+            screen.block(f"\nThe server still runs; ask it at {stage.server.endpoints['control']}. Ctrl-C stops it.")
+        while stay:
+            stage.parts.check()
+            time.sleep(1)
 
 
 def _require_packages() -> None:

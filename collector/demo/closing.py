@@ -3,22 +3,31 @@
 Invariant: the agents are gone and everything they sent is booked before a number is read.
 """
 
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from collector.demo.fleet import ORG, STUCK
+from collector.demo.fleet import STUCK
 from collector.demo.stage import Stage
 from collector.demo.watch import usage_by_agent
 from schemas.money import format_usd
 
-ACTIVITY_ROWS = 12
+TRAIL_ROWS = 10
+
+REPORTS = (
+    ("spend", "--by", "agent,model"),
+    ("activity", "--agent", STUCK.path, "--outcome", "80,90,100,deny", "--limit", str(TRAIL_ROWS)),
+)
+"""The second is the trail of the block: what was crossed, what was refused."""
 
 
 def close(stage: Stage) -> None:
     """Send the agents home, then show how it ended; raises `PartFailed`."""
     screen, server = stage.screen, stage.server
     screen.say("closing", "the agents finish their calls and send their last spans")
-    stage.send_home()
+    stage.stop_agents()
+    stage.note_bill()
     server.command("seal")
     used = usage_by_agent(server.budgets())[STUCK.name]
     screen.say(
@@ -26,18 +35,23 @@ def close(stage: Stage) -> None:
         f"{STUCK.name} stands at {format_usd(used.settled)} of {format_usd(used.limit)} USD; "
         f"overshoot {format_usd(used.overshoot)} USD",
     )
-    reports = (
-        ("spend", "--by", "agent,model"),
-        ("activity", "--kind", "budget_crossing,decision", "--outcome", "deny", "--limit", str(ACTIVITY_ROWS)),
-    )
-    for words in reports:
-        screen.block(f"\n$ spanward report {' '.join(words)} --data {server.data}")
+    for words in REPORTS:
+        screen.block(f"\n$ {command()} report {' '.join(words)} --data {server.data}")
         screen.block(server.command("report", *words).rstrip())
 
 
 def next_steps(data: Path) -> Iterator[str]:
     """Commands worth trying on the data directory that stays."""
-    yield f"spanward report spend --data {data} --by agent,day --format csv"
-    yield f"spanward report activity --data {data} --agent {ORG}/support/{STUCK.name}"
-    yield f"spanward keys list --data {data}"
-    yield f"spanward demo --data {data} --keep"
+    yield f"{command()} report spend --data {data} --by agent,day --format csv"
+    yield f"{command()} report activity --data {data} --agent {STUCK.path} --kind hold"
+    yield f"{command()} keys list --data {data}"
+    yield f"{command()} demo --data {data} --keep"
+
+
+def command() -> str:
+    """`spanward` as this user has to write it: by name, or by the path it was started with."""
+    started = sys.argv[0]
+    found = shutil.which("spanward")
+    if Path(started).name != "spanward" or (found and Path(found).resolve() == Path(started).resolve()):
+        return "spanward"
+    return started

@@ -78,6 +78,7 @@ class Completions:
         input_tokens = _input_tokens(messages, model)
         output_tokens = min(_output_limit(request), 180 + input_tokens // 400)
         with self.lock:
+            choice = _choice(request, messages, self._number + 1)
             self._number += 1
             cached = self._cached_tokens(name, messages)
             reasoning = output_tokens // 2 if model.reasons else 0
@@ -89,7 +90,7 @@ class Completions:
                 "model": model.snapshot,
                 "service_tier": "default",
                 "system_fingerprint": "fp_demo",
-                "choices": [_choice(request, messages, self._number)],
+                "choices": [choice],
                 "usage": {
                     "prompt_tokens": input_tokens,
                     "completion_tokens": output_tokens,
@@ -124,6 +125,10 @@ def _messages(request: Mapping[str, object]) -> list[Mapping[str, object]]:
     messages = request.get("messages")
     if not isinstance(messages, list) or not messages or not all(isinstance(item, dict) for item in messages):
         raise Refusal(400, "invalid_type", "'messages' must be a non-empty array of objects.")
+    for message in messages:
+        content = message.get("content")
+        if isinstance(content, list) and not all(isinstance(part, dict) for part in content):
+            raise Refusal(400, "invalid_type", "'content' must be text or an array of objects.")
     return messages
 
 

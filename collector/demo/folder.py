@@ -25,7 +25,9 @@ def prepare(data: Path, *, keep: bool) -> None:
         raise click.ClickException(f"{data} is not the demo's, so it is left alone. Choose another with --data.")
     if data.exists() and not keep:
         rmtree(data)
-    logs_of(data).mkdir(parents=True, exist_ok=True)
+    # The server prints its first keys to its log, and those are for their owner alone.
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    logs_of(data).mkdir(mode=0o700, exist_ok=True)
     # Nobody wants to commit it, wherever it is.
     (data / ".gitignore").write_text("*\n")
     write_governance(data / "governance", datetime.now(UTC))

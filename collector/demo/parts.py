@@ -1,13 +1,13 @@
 """A command line → a running part of the demo, whose log tells why it failed.
 
 Invariant: every part is a child of the demo and gone when `Parts.stop` returns. Parts do not see the
-terminal: Ctrl-C reaches the demo alone, which stops them in order, the last started first.
+terminal: Ctrl-C reaches the demo alone, which stops them in its own order.
 """
 
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -51,9 +51,12 @@ class Part:
         if code is not None:
             raise PartFailed(f"{self.name} ended with exit code {code}.", self.log)
 
-    def stop(self) -> None:
-        """Ask it to end, wait, and make it end; raises nothing."""
+    def end(self) -> None:
+        """Ask it to end."""
         self._process.terminate()
+
+    def wait(self) -> None:
+        """Wait for its end, and make it end when it takes too long; raises nothing."""
         try:
             self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -79,11 +82,14 @@ class Parts:
         for part in self.running:
             part.check()
 
-    def stop(self, *parts: Part) -> None:
-        """Stop these, or all."""
-        for part in parts or tuple(reversed(self.running)):
+    def stop(self, parts: Iterable[Part]) -> None:
+        """Stop these, all at once."""
+        stopping = list(parts)
+        for part in stopping:
+            part.end()
+        for part in stopping:
+            part.wait()
             self.running.remove(part)
-            part.stop()
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:

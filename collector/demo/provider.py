@@ -80,7 +80,8 @@ def serving(*, latency_s: float = 0.0) -> Iterator[str]:
     """The provider on a free port of 127.0.0.1; yields its base URL."""
     handler = type("Handler", (_Handler,), {"completions": Completions(), "latency_s": latency_s})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, name="provider", daemon=True)
+        often = {"poll_interval": 0.05}
+        thread = threading.Thread(target=server.serve_forever, kwargs=often, name="provider", daemon=True)
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_address[1]}"

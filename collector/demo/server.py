@@ -1,6 +1,6 @@
 """A data directory → a running `spanward serve`, asked as any operator's script would ask it.
 
-Uses what outsiders may rely on alone: the command line, `endpoints.json`, `operator.token` and
+Uses what outsiders may rely on alone: the command line, `bootstrap.json`, `endpoints.json` and
 `GET /v1/budgets`.
 """
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import msgspec
 
+from collector.demo.fleet import Agent
 from collector.demo.parts import Part, PartFailed, Parts, spanward
 from schemas.control import BudgetView
 
@@ -33,24 +34,28 @@ class Server:
     def __init__(self, parts: Parts, data: Path) -> None:
         self.data = data
         self.endpoints: dict[str, str] = {}
-        self._logs = parts.folder
-        (data / "endpoints.json").unlink(missing_ok=True)
+        self._parts = parts
+        self._log = parts.folder / "server.log"
+
+    def start(self) -> None:
+        """Start it; its doors open later."""
+        (self.data / "endpoints.json").unlink(missing_ok=True)
         free_ports = [word for door in DOORS for word in ("--set", f"{door}=127.0.0.1:0")]
-        self._part = parts.start("server", "collector", "serve", "--data", str(data), *free_ports)
+        self._parts.start("server", "collector", "serve", "--data", str(self.data), *free_ports)
 
     def wait_until_ready(self) -> None:
         """Return when the doors are open; raises `PartFailed`."""
-        text = wait_for_text(self._part, lambda: _read(self.data / "endpoints.json"))
-        self.endpoints = json.loads(text)
+        part = next(part for part in self._parts.running if part.log == self._log)
+        self.endpoints = json.loads(wait_for_text(part, lambda: _read(self.data / "endpoints.json")))
 
-    def create_key(self, agent: str) -> str:
-        """A new key of `ORG/TENANT/AGENT`; raises `PartFailed`."""
-        answer = self.command("keys", "create", "--agent", agent, "--json")
-        return str(json.loads(answer)["key"])
+    def create_key(self, agent: Agent) -> str:
+        """A new key of an agent; raises `PartFailed`. Threads may make keys at once."""
+        words = ("keys", "create", "--agent", agent.path, "--json", "--data", str(self.data))
+        return str(json.loads(spanward(self._parts.folder / f"{agent.name}.key.log", *words))["key"])
 
     def budgets(self) -> list[BudgetView]:
         """Every budget that has a limit, as it stands; raises `PartFailed` when the server does not say."""
-        token = (self.data / "operator.token").read_text()
+        token = json.loads((self.data / "bootstrap.json").read_text())["admin_token"]
         try:
             answer = httpx.get(
                 f"{self.endpoints['control']}/v1/budgets",
@@ -61,11 +66,11 @@ class Server:
             answer.raise_for_status()
             return msgspec.json.decode(answer.content, type=_Budgets).budgets
         except (httpx.HTTPError, msgspec.DecodeError) as error:
-            raise PartFailed(f"The server did not say how the budgets stand: {error}.", self._part.log) from error
+            raise PartFailed(f"The server did not say how the budgets stand: {error}.", self._log) from error
 
     def command(self, *arguments: str) -> str:
         """Standard output of `spanward ARGUMENTS --data DIR`; raises `PartFailed`."""
-        return spanward(self._logs / f"{arguments[0]}.log", *arguments, "--data", str(self.data))
+        return spanward(self._parts.folder / f"{arguments[0]}.log", *arguments, "--data", str(self.data))
 
 
 class _Budgets(msgspec.Struct):

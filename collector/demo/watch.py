@@ -16,6 +16,7 @@ from schemas.money import format_usd, parse_usd
 ALERT_PERCENT = 80
 WARN_PERCENT = 90
 REFUSED = "refused by "
+MEND = " To mend: "
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -76,17 +77,20 @@ class Watch:
     def _refused(self, line: str, used: Usage) -> Event:
         self.refusals += 1
         rule, _, why = line.removeprefix(REFUSED).partition(": ")
+        reason, _, mend = why.partition(MEND)
         if self.refusals > 1:
-            return Event("refused", STUCK.name, f"asked again and was refused again ({self.refusals} times so far)")
+            return Event("refused", STUCK.name, f"asked again, refused again ({self.refusals} times so far)")
         details = {
+            "why": reason,
             "rule": rule,
             "limit": f"{format_usd(used.limit)} USD",
             "settled": f"{format_usd(used.settled)} USD",
             "held": f"{format_usd(used.held)} USD",
             "overshoot": f"{format_usd(used.overshoot)} USD",
-            "resets": used.resets_at,
+            "resets at": used.resets_at,
+            "to mend": mend,
         }
-        return Event("blocked", STUCK.name, why, details)
+        return Event("blocked", STUCK.name, "at 100 %: its next call does not fit today's budget", details)
 
     def _new_refusals(self) -> list[str]:
         """Whole lines the stuck agent wrote since the last look."""

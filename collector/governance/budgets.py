@@ -222,18 +222,21 @@ class Budgets:
         self._now = now_ns
         self._counters.set_limits(limits, now_ns)
 
-    def restore(self, holds: Iterable[HoldRow], crossings: Iterable[Crossing], horizon: int) -> None:
-        """Take back what was stored: open holds, and crossings of windows since `horizon`. `recount` follows."""
-        recorded = [(c.window_start, c.scope, c.window, c.threshold, c.limit) for c in crossings]
-        self._counters.restore(recorded, horizon)
+    def horizon(self, now_ns: int) -> int:
+        """Windows that began before this are not weighed."""
+        return now_ns - self.config.backfill.ns
+
+    def restore(self, holds: Iterable[HoldRow], crossings: Iterable[Crossing]) -> None:
+        """Take back what was stored: open holds, and crossings since `horizon`. `recount` follows."""
+        self._counters.restore((c.window_start, c.scope, c.window, c.threshold, c.limit) for c in crossings)
         for row in holds:
             account = self.account(AgentPath(row.org, row.tenant, row.agent))
             self._holds.add(restored(account, row, self.config.span_grace.ns))
 
     def recount(self, limits: Mapping[str, ScopeLimits], spends: Iterable[Spend], now_ns: int) -> None:
-        """Count all sums anew from stored spend and the holds in memory, under these limits."""
+        """Count all sums anew from the spend stored since `horizon` and the holds in memory, under these limits."""
         self._now = now_ns
-        self._counters.clear()
+        self._counters.clear(self.horizon(now_ns))
         self._counters.set_limits(limits, now_ns)
         for org, tenant, agent, slot, settled in spends:
             self._counters.load(self.account(AgentPath(org, tenant, agent)), slot, settled=settled, held=0)
@@ -241,9 +244,9 @@ class Budgets:
             self._counters.load(hold.account, hold.terms.created, settled=0, held=hold.held)
         self._counters.set_limits(limits, now_ns)
 
-    def forget_windows(self, horizon: int) -> None:
-        """Windows that began before `horizon` are not weighed any more."""
-        self._counters.forget(horizon)
+    def forget_windows(self, now_ns: int) -> None:
+        """Drop the windows that lie behind the horizon by now."""
+        self._counters.forget(self.horizon(now_ns))
 
     # One change ----------------------------------------------------------------------------------
 

@@ -18,14 +18,15 @@ from schemas.tables import EntryKind
 
 SOFTWARE_VERSION = version("spanward")
 BUDGETS = "system:budgets"
+DECISION_PREFIX, HOLD_PREFIX = "dec_", "hold_"
 
 _JSON = msgspec.json.Encoder()
 
 
-def entry(kind: str, at_ns: int, *, actor: str, path: AgentPath | None = None) -> Row:
+def entry(kind: str, at_ns: int, *, actor: str, path: AgentPath | None = None, entry_id: str = "") -> Row:
     """The columns every entry of ours has."""
     row: Row = {
-        "entry_id": new_id(),
+        "entry_id": entry_id or new_id(),
         "kind": kind,
         "event_time": at_ns,
         "received_time": at_ns,
@@ -53,7 +54,9 @@ class DecisionDetail(msgspec.Struct, frozen=True):
 def decision_entry(account: Account, credential_id: str, decision: Decision, told: DecisionDetail, at_ns: int) -> Row:
     """An agent asked and was answered."""
     request = told.request
-    row = entry(EntryKind.DECISION, at_ns, actor=f"agent:{account.text}", path=account.path)
+    # The entry is the decision, so it has the same id; it need not be drawn twice.
+    entry_id = decision.decision_id.removeprefix(DECISION_PREFIX)
+    row = entry(EntryKind.DECISION, at_ns, actor=f"agent:{account.text}", path=account.path, entry_id=entry_id)
     row["attribution_source"] = "credential"
     row["credential_id"] = credential_id
     row["decision_id"] = decision.decision_id

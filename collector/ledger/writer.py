@@ -30,6 +30,7 @@ from schemas.quantities import Duration, Size
 from schemas.tables import LEDGER_SCHEMA, EntryKind
 
 RETRY = "retry"
+_SOFTWARE_VERSION = version("spanward")
 _DAY_NS = 86_400 * 10**9
 # Twelve months is what the audits we know of ask for, and one day more for the edges.
 _RETENTION_DAYS_MIN = 366
@@ -261,7 +262,8 @@ class LedgerWriter:
             entry = entries.parse(raw, writer=cut.writer, k=cut.k)
         except Permanent as error:
             raise _fenced(key) from error
-        if (entry.seq, entry.origin) != ((cut.first, cut.last), self._origin):
+        # Two processes that share a name share no nanosecond, nor would their rows have one root.
+        if (entry.seq, entry.origin, entry.sealed_at) != ((cut.first, cut.last), self._origin, cut.sealed_at):
             raise _fenced(key)
         return entry
 
@@ -297,7 +299,7 @@ def _conservation(counts: Counts, sealed_at: int, writer: str) -> dict[str, str 
         "outcome": "ok",
         "message": f"{received} rows received, {stored} of them stored.",
         "detail": msgspec.json.encode(counts, order="sorted").decode(),
-        "software_version": version("spanward"),
+        "software_version": _SOFTWARE_VERSION,
     }
 
 

@@ -224,7 +224,7 @@ def _parse(message_type: Wire, body: bytes, name: str) -> Wire:
         return message_type.FromString(body)
     except DecodeError as error:
         raise Permanent(
-            f"The body is not a valid protobuf {name}: {error}.",
+            f"The body is not a valid protobuf {name}: {str(error).rpartition(': ')[2].rstrip('.')}.",
             fix="Send OTLP/protobuf as the opentelemetry-proto definitions describe it, not truncated.",
         ) from None
 

@@ -65,7 +65,7 @@ class Written:
         return {name: filled.get(name) for name in ROW_SCHEMA.names} | {"signal": filled.get("signal")}
 
 
-def call(agent: str = "triage", **columns: Any) -> dict[str, Any]:
+def call(agent: str = "triage", **columns: object) -> dict[str, Any]:
     """A metered and priced call, but for what is said otherwise."""
     return {
         "kind": EntryKind.CALL,
@@ -88,12 +88,12 @@ def call(agent: str = "triage", **columns: Any) -> dict[str, Any]:
     } | columns
 
 
-def unmetered(agent: str = "triage", **columns: Any) -> dict[str, Any]:
+def unmetered(agent: str = "triage", **columns: object) -> dict[str, Any]:
     """A call whose usage was not sent."""
     unknown = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
     return call(agent, metered=False, cost_nano_usd=None, **dict.fromkeys(unknown), **columns)
 
 
-def failed(agent: str = "triage", **columns: Any) -> dict[str, Any]:
+def failed(agent: str = "triage", **columns: object) -> dict[str, Any]:
     """A call the provider refused."""
     return unmetered(agent, outcome="error", **columns)

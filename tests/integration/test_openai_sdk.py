@@ -53,7 +53,7 @@ def test_calls_forwarded_by_a_real_collector_are_booked_as_the_provider_billed_t
 
 
 def assert_booked_as_billed(served: Served, billed: dict[str, dict[str, int]]) -> None:
-    """Each model's calls and tokens are the provider's; the refused call is there, and is not a zero."""
+    """Each model's calls and tokens are the provider's; the refused call is there, and costs nothing known."""
     served.seal()
     report = served.report("spend", "--by", "agent,model")
     booked = {row["model"]: row for row in report["rows"]}
@@ -62,7 +62,8 @@ def assert_booked_as_billed(served: Served, billed: dict[str, dict[str, int]]) -
         model: {name: bill[name] for name in BILLED} for model, bill in billed.items()
     }
     assert all(row["unmetered_calls"] == 0 and _usd(row) > 0 for model, row in booked.items() if model in billed)
-    assert (booked[REFUSED]["calls"], booked[REFUSED]["unmetered_calls"]) == (1, 1)
+    refused = booked[REFUSED]
+    assert (refused["calls"], refused["failed_calls"], refused["cost_usd"]) == (0, 1, None)
     completeness = report["completeness"]
     sent = sum(bill["calls"] for bill in billed.values()) + 1
     assert (completeness["received"], completeness["stored"]) == (sent, sent)

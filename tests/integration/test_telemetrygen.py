@@ -11,8 +11,8 @@ import pytest
 from tests.harness import Served
 from tests.integration.peers import collector, generate, to_spanward
 
-# 8 workers x 125 traces x (1 root + 3 children).
-FOUR_THOUSAND = ("--rate", "0", "--workers", "8", "--traces", "125", "--child-spans", "3")
+# 20 workers x 50 traces x (1 root + 3 children).
+FOUR_THOUSAND = ("--rate", "0", "--workers", "20", "--traces", "50", "--child-spans", "3")
 ARRIVAL_S = 120
 
 

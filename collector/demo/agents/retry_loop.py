@@ -20,7 +20,7 @@ from collector.demo.tokens import count_tokens
 MODEL = "gpt-4.1"
 MAX_OUTPUT_TOKENS = 1000
 PAUSE_S = 0.05
-PAUSE_AFTER_NO_S = 2.0
+PAUSE_AFTER_NO_S = 4.0
 
 RUN_TESTS = tool("run_tests", "Runs the tests of the build.")
 
@@ -64,7 +64,7 @@ def main() -> None:
         try:
             message = ask(openai, [clock, *conversation])
         except spanward_client.BudgetExceeded as no:
-            say(f"refused by {no.rule}: {no}")
+            say(f"refused by {no.rule}: {no.reason} To mend: {no.fix}")
             pause_s = PAUSE_AFTER_NO_S
             continue
         conversation.append(said(message))

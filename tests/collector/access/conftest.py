@@ -21,9 +21,11 @@ class Clock:
         self.now_ns = START_NS
 
     def __call__(self) -> int:
+        """Read the time."""
         return self.now_ns
 
     def advance(self, ns: int) -> None:
+        """Move on, or back when `ns` is negative."""
         self.now_ns += ns
 
 

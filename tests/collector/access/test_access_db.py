@@ -21,7 +21,13 @@ def test_files_are_readable_by_their_owner_only_whatever_the_umask(db: Path, clo
             modes = {path.name: path.stat().st_mode & 0o777 for path in (db.parent, *db.parent.iterdir())}
     finally:
         os.umask(before)
-    assert modes == {"state": 0o700, "access.db": 0o600, "access.db-wal": 0o600, "access.db-shm": 0o600, "pepper": 0o600}
+    assert modes == {
+        "state": 0o700,
+        "access.db": 0o600,
+        "access.db-wal": 0o600,
+        "access.db-shm": 0o600,
+        "pepper": 0o600,
+    }
 
 
 def test_pepper_is_32_random_bytes(tmp_path: Path, clock: Clock) -> None:
@@ -36,7 +42,7 @@ def test_pepper_is_32_random_bytes(tmp_path: Path, clock: Clock) -> None:
 def test_lost_pepper_is_never_replaced_in_silence(db: Path, clock: Clock) -> None:
     KeyStore(db, clock=clock).close()
     db.with_name("pepper").unlink()
-    with pytest.raises(ConfigError, match="pepper .* cannot be read"):
+    with pytest.raises(ConfigError, match=r"pepper .* cannot be read"):
         KeyStore(db, clock=clock)
     assert not db.with_name("pepper").exists()
 

@@ -1,6 +1,7 @@
 """Key texts in, their parts or the reason why not out."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -26,7 +27,7 @@ def test_every_wrong_character_is_told_apart_from_an_unknown_key() -> None:
     text, _ = new_key_text("agent")
     for position, right in enumerate(text):
         wrong = "x" if right != "x" else "y"
-        with pytest.raises(Unauthenticated, match="malformed|checksum"):
+        with pytest.raises(Unauthenticated, match=r"malformed|checksum"):
             parse_key_text(text[:position] + wrong + text[position + 1 :])
 
 
@@ -39,18 +40,20 @@ def test_two_exchanged_characters_are_a_wrong_checksum(data: st.DataObject) -> N
     if exchanged == text:
         assert parse_key_text(exchanged)
     else:
-        with pytest.raises(Unauthenticated, match="malformed|checksum"):
+        with pytest.raises(Unauthenticated, match=r"malformed|checksum"):
             parse_key_text(exchanged)
 
 
 @given(st.text() | st.from_regex(KEY_PATTERN, fullmatch=True))
 def test_any_other_text_is_malformed_or_has_a_wrong_checksum(text: str) -> None:
-    with pytest.raises(Unauthenticated, match="malformed|checksum"):
+    with pytest.raises(Unauthenticated, match=r"malformed|checksum"):
         parse_key_text(text)
 
 
-@pytest.mark.parametrize("change", [str.upper, lambda text: text + "\n", lambda text: f" {text}", lambda text: text[:-1]])
-def test_pasted_with_a_flaw_is_refused(change: "type[str.upper]") -> None:
+@pytest.mark.parametrize(
+    "change", [str.upper, lambda text: text + "\n", lambda text: f" {text}", lambda text: text[:-1]]
+)
+def test_pasted_with_a_flaw_is_refused(change: Callable[[str], str]) -> None:
     text, _ = new_key_text("admin")
     with pytest.raises(Unauthenticated):
         parse_key_text(change(text))

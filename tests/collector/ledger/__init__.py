@@ -1,0 +1,1 @@
+"""Booked rows in, evidence out: the ledger's tests, with its crashes and its failing stores."""

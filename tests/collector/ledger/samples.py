@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from collector.ledger import layout, rows
 from collector.ledger.entry import SegmentEntry
 from collector.ledger.journal import ROW_SCHEMA, Counts, Journal, SignalCounts
 from collector.ledger.reader import Evidence
+from collector.ledger.store import ObjectStore
 from collector.ledger.store_directory import DirectoryStore
 from collector.ledger.writer import Config, LedgerWriter
 from schemas.tables import EntryKind
@@ -21,13 +23,14 @@ SECOND_NS = 1_000_000_000
 DEPLOYMENT = "gov.example/prod"
 
 
+@dataclass
 class Clock:
     """A clock that a test moves."""
 
-    def __init__(self, now_ns: int = START_NS) -> None:
-        self.now_ns = now_ns
+    now_ns: int = START_NS
 
     def __call__(self) -> int:
+        """The time, in Unix ns."""
         return self.now_ns
 
 
@@ -51,11 +54,9 @@ def book(journal: Journal, table: pa.Table, counts: Counts | None = None) -> int
     return frame
 
 
-def writer_of(journal: Journal, root: Path, *, clock: Clock | None = None, config: Config | None = None) -> LedgerWriter:
+def writer_of(journal: Journal, store: ObjectStore, *, clock: Clock | None = None) -> LedgerWriter:
     """A writer that has recovered."""
-    writer = LedgerWriter(
-        DirectoryStore(root), journal, config=config or Config(), clock=clock or Clock(), deployment=DEPLOYMENT
-    )
+    writer = LedgerWriter(store, journal, config=Config(), clock=clock or Clock(), deployment=DEPLOYMENT)
     writer.recover()
     return writer
 

@@ -1,0 +1,73 @@
+"""`python -m collector.control --data DIR --fd N[,M]`: the owner's process.
+
+Its settings come as JSON on standard input, because one of them is a secret and arguments are
+public. It prints one line of JSON once it answers, and ends with its parent: when an inherited
+socket reaches its end, and on Linux by a signal too.
+"""
+
+import argparse
+import ctypes
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from collector.control.process import Settings, run
+from schemas.errors import Fatal, SpanwardError
+from schemas.quantities import Duration, Size
+
+EXIT_CONFIG = 1
+EXIT_FATAL = 70
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> int:
+    """Run until told to stop; the exit code."""
+    arguments = argparse.ArgumentParser(prog="python -m collector.control")
+    arguments.add_argument("--data", type=Path, required=True, help="data directory")
+    arguments.add_argument("--fd", required=True, help="numbers of the inherited sockets, separated by commas")
+    given = arguments.parse_args()
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    _end_with_parent()
+    try:
+        settings = msgspec.json.decode(sys.stdin.buffer.read(), type=Settings, dec_hook=_quantity)
+        connections = [socket.socket(fileno=int(number)) for number in given.fd.split(",")]
+        uvloop.run(run(given.data, connections, settings, announce=_announce))
+    except Fatal as error:
+        sys.stderr.write(f"Error: {error.diagnostics()}\n")
+        return EXIT_FATAL
+    except SpanwardError as error:
+        sys.stderr.write(f"Error: {error.diagnostics()}\n")
+        return EXIT_CONFIG
+    return 0
+
+
+def _announce(url: str) -> None:
+    sys.stdout.write(json.dumps({"control": url}) + "\n")
+    sys.stdout.flush()
+
+
+def _end_with_parent() -> None:
+    if sys.platform != "linux":
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    # The parent may have ended before the kernel knew that we want to be told.
+    if os.getppid() != parent:
+        sys.exit(EXIT_FATAL)
+
+
+def _quantity(kind: type, text: object) -> object:
+    if kind in (Duration, Size) and isinstance(text, str):
+        return kind(text)
+    raise TypeError(f"{kind.__name__} is not a setting")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""Data directory, inherited sockets and settings → a running owner. The wiring of this process.
+
+Start order: state and limits are restored before the first question is answered. Stop order:
+the door closes, running requests finish, everything recorded is committed. A fatal error stops
+nothing in order, because what memory says is then not to be trusted.
+"""
+
+import asyncio
+import gc
+import logging
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from collector.access.bootstrap import access_path, governance_path
+from collector.access.keys import KeyStore
+from collector.control.api import Api, Config, Doors
+from collector.control.commit import Committer
+from collector.control.followers import GovernanceFollower, KeyFollower
+from collector.control.ingest import Bell, IngestDoor, Seals
+from collector.control.ingest import Parts as IngestParts
+from collector.control.owner import Limits, Owner, Parts
+from collector.control.quotes import Quotes
+from collector.control.repeats import Repeats
+from collector.governance.budgets import Budgets
+from collector.governance.budgets import Config as BudgetsConfig
+from collector.http import HttpServer, address, bind
+from collector.pricing.book import PriceBook
+from collector.state.rows import Group, Keep
+from collector.state.store import State
+from schemas.errors import Fatal, Retryable, SpanwardError
+
+_LOG = logging.getLogger("spanward.control")
+# Holds expire by the second; anything a caller can see is brought up to date when it is asked for.
+_TICK_S = 0.1
+_PRUNE_S = 60.0
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the parent process tells this one on its standard input."""
+
+    control: Config = Config()
+    budgets: BudgetsConfig = BudgetsConfig()
+    dedupe_keys: int
+    operator_token: str
+
+
+class Running(NamedTuple):
+    """The parts that live as long as the process."""
+
+    parts: Parts
+    owner: Owner
+    keys: KeyStore
+    bell: Bell
+    seals: Seals
+    governance: GovernanceFollower
+
+
+async def run(
+    data_dir: Path, connections: list[socket.socket], settings: Settings, *, announce: Callable[[str], None]
+) -> None:
+    """Serve until SIGTERM or until ingest hangs up; `announce` is told the URL once questions are answered.
+
+    Raises `ConfigError` for what the operator must mend, `Fatal` when memory and disk may differ.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    with ExitStack() as stack:
+        listener = bind(settings.control.endpoint, setting="extensions.control.endpoint")
+        stack.callback(listener.close)
+        running = _restore(data_dir, settings, stack)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                await _serve(running, settings, _Wires(connections, listener, stop, tasks), announce)
+        except* SpanwardError as errors:
+            raise _first(errors) from errors
+
+
+class _Wires(NamedTuple):
+    """What connects this process to others, and its tasks to one fate."""
+
+    connections: list[socket.socket]
+    listener: socket.socket
+    stop: asyncio.Event
+    tasks: asyncio.TaskGroup
+
+
+async def _serve(running: Running, settings: Settings, wires: _Wires, announce: Callable[[str], None]) -> None:
+    committer, tasks = running.parts.committer, wires.tasks
+    committer.on_durable = running.bell.ring
+    tasks.create_task(committer.run())
+    doors = Doors(running.owner, running.seals, running.keys.authenticate, settings.operator_token)
+
+    def on_bug(error: Exception) -> None:
+        tasks.create_task(_fail(error))
+
+    api = Api(doors, settings.control, on_bug=on_bug)
+    server = HttpServer(api, wires.listener)
+    await server.start()
+    loops = [tasks.create_task(each) for each in _loops(running, settings, wires)]
+    # What was restored lives as long as the process: a full collection need not look at it again.
+    gc.collect()
+    gc.freeze()
+    announce(f"http://{address(wires.listener)}")
+    await wires.stop.wait()
+    running.seals.close()
+    await server.stop()
+    for loop in loops:
+        loop.cancel()
+    committer.stop()
+
+
+def _restore(data_dir: Path, settings: Settings, stack: ExitStack) -> Running:
+    """Everything as it was when the last group became durable, under the limits of now."""
+    control, clock = settings.control, time.time_ns
+    state = State(data_dir / "state" / "state.db")
+    stack.callback(state.close)
+    keys = KeyStore(access_path(data_dir), clock=clock)
+    stack.callback(keys.close)
+    budgets = Budgets(settings.budgets, Group())
+    budgets.restore(state.open_holds(), state.crossings(budgets.horizon(clock())))
+    repeats = Repeats(state.decisions(), keep_ns=control.idempotency_window.ns, most=control.max_idempotency_keys)
+    committer = Committer(state, budgets)
+    parts = Parts(state, budgets, committer, Quotes(PriceBook(), settings.budgets), repeats)
+    owner = Owner(parts, Limits(control.answer_ttl.ns, control.max_outbox_events), clock=clock)
+    governance = GovernanceFollower(governance_path(data_dir), owner, parts, clock=clock)
+    governance.start()
+    bell = Bell()
+    return Running(parts, owner, keys, bell, Seals(bell, now_ms=clock() // 10**6), governance)
+
+
+def _loops(running: Running, settings: Settings, wires: _Wires) -> list[Coroutine[None, None, None]]:
+    """What runs beside the endpoint."""
+    parts, owner = running.parts, running.owner
+    door = IngestDoor(IngestParts(*parts[:3], owner, running.seals, running.bell), clock=time.time_ns)
+    key_follower = KeyFollower(running.keys, parts.state, parts.committer)
+    follow_s = settings.control.follow_interval.seconds
+
+    async def ingest(connection: socket.socket) -> None:
+        await door.serve(connection)
+        wires.stop.set()
+
+    async def tick() -> None:
+        while owner.tick():
+            await parts.committer.durable()
+        await parts.committer.durable()
+
+    async def prune() -> None:
+        now = time.time_ns()
+        parts.budgets.forget_windows(now)
+        parts.committer.prune(_keep(settings, parts.budgets, now))
+
+    return [
+        *(ingest(connection) for connection in wires.connections),
+        _every(_TICK_S, tick),
+        _every(_PRUNE_S, prune),
+        _every(follow_s, key_follower.poll),
+        _every(follow_s, running.governance.poll),
+    ]
+
+
+def _keep(settings: Settings, budgets: Budgets, now: int) -> Keep:
+    control = settings.control
+    return Keep(
+        spends_since=budgets.horizon(now),
+        holds_since=now - control.hold_retention.ns,
+        entries_since=now - control.entry_retention.ns,
+        decisions_since=now - control.idempotency_window.ns,
+        dedupe_keys=settings.dedupe_keys,
+    )
+
+
+async def _every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await step()
+        except Retryable as error:
+            _LOG.warning("%s", error.diagnostics())
+
+
+async def _fail(error: Exception) -> None:
+    raise Fatal(
+        f"Answering a request failed: {error!r}.", fix="Start again; if it repeats, report the message."
+    ) from error
+
+
+def _first(errors: BaseExceptionGroup[SpanwardError]) -> SpanwardError:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, SpanwardError)
+    return error

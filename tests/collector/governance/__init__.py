@@ -1,0 +1,1 @@
+"""Budgets that hold: windows, counters, holds and verdicts."""

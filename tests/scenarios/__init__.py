@@ -1,0 +1,1 @@
+"""Stories a person can read, played with the real product."""
