@@ -113,6 +113,8 @@ def _opened(output: str | None) -> Iterator[BinaryIO]:
     """Give stdout, or a file that appears under its name only when it is whole."""
     if output is None:
         yield sys.stdout.buffer
+        # A full disk must be heard of here, not when the interpreter ends.
+        sys.stdout.buffer.flush()
         return
     partial = Path(f"{output}.partial")
     try:
@@ -131,5 +133,8 @@ def _explained() -> Iterator[None]:
     except SpanwardError as error:
         failure = _WrongQuestion if isinstance(error, ConfigError) else click.ClickException
         raise failure(error.diagnostics()) from error
+    except BrokenPipeError:
+        # Whoever read the report has seen enough (`| head`): click ends in silence.
+        raise
     except OSError as error:
-        raise click.ClickException(f"{error.filename or 'The file system'}: {error.strerror}.") from error
+        raise click.ClickException(f"{error.filename or 'The file system'}: {error.strerror or error}.") from error

@@ -44,18 +44,17 @@ class Period(msgspec.Struct, frozen=True, rename={"from_ns": "from", "to_ns": "t
 
 
 class Closed(msgspec.Struct, frozen=True):
-    """A period, and the conservation entry that closes it and the segment it is in."""
+    """A period with the conservation entry that closes it: the last of its segment, at the period's end."""
 
     writer: str
     seq: int
     at_ns: int
     period: Period
 
-    def overlaps(self, query: Query) -> bool:
-        """Whether anything of the asked range was, or may have been, received in it."""
-        start = self.at_ns if self.period.from_ns is None else self.period.from_ns
-        end = self.at_ns if self.period.to_ns is None else self.period.to_ns
-        return (query.to_ns is None or start < query.to_ns) and (query.from_ns is None or end >= query.from_ns)
+    @property
+    def began_ns(self) -> int:
+        """When the first thing of it was received (Unix ns)."""
+        return self.at_ns if self.period.from_ns is None else self.period.from_ns
 
 
 class Metrics(msgspec.Struct, frozen=True):
@@ -114,7 +113,7 @@ class Completeness(msgspec.Struct, frozen=True, kw_only=True, rename={"from_time
 
 def account(snapshot: Snapshot, query: Query) -> Completeness:
     """Add up the periods that overlap the query's range; raises `Permanent` for an entry that cannot be read."""
-    closed = [c for c in _closed(snapshot, query) if c.overlaps(query)]
+    closed = [c for c in _closed(snapshot, query) if query.to_ns is None or c.began_ns < query.to_ns]
     signals = [signal for c in closed for signal in (c.period.traces, c.period.logs)]
     metrics = [c.period.metrics for c in closed]
     received, stored, duplicate = (sum(getattr(s, n) for s in signals) for n in ("received", "stored", "duplicate"))
@@ -145,7 +144,8 @@ def account(snapshot: Snapshot, query: Query) -> Completeness:
 
 
 def _closed(snapshot: Snapshot, query: Query) -> Iterable[Closed]:
-    # A period that began in the asked range may be closed, and so recorded, after its end.
+    # An entry has the time of its period's end, so that no other that overlaps the range is before `from_ns`;
+    # one that began in the range may have been closed after it.
     entries = snapshot.scan(from_ns=query.from_ns).filter(pl.col("kind") == EntryKind.CONSERVATION)
     found = entries.select("writer", "seq", "event_time", "detail").collect(engine="streaming")
     for writer, seq, at_ns, detail in found.iter_rows():

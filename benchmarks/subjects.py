@@ -58,15 +58,15 @@ class Spanward:
         """Priced, attributed, deduplicated and fsynced in the journal, by Spanward's own count."""
         self._stored += spans
         deadline = time.perf_counter() + STORED_S
-        while time.perf_counter() < deadline:
-            text = httpx.get(self._served.url("metrics", "/metrics")).text
-            if any(
-                line.startswith("spanward_booked_rows ") and float(line.split()[1]) >= self._stored
-                for line in text.splitlines()
-            ):
-                return time.perf_counter()
+        while self._booked_rows() < self._stored:
+            if time.perf_counter() > deadline:
+                raise TimeoutError(f"{self._stored} spans were not booked in {STORED_S} s\n{self._served.log_tail()}")
             time.sleep(METRICS_EVERY_S)
-        raise TimeoutError(f"{self._stored} spans were not booked in {STORED_S} s\n{self._served.log_tail()}")
+        return time.perf_counter()
+
+    def _booked_rows(self) -> float:
+        text = httpx.get(self._served.url("metrics", "/metrics")).raise_for_status().text
+        return next(float(line.split()[1]) for line in text.splitlines() if line.startswith("spanward_booked_rows "))
 
     def finish(self) -> None:
         """Seal: everything booked becomes Parquet in the ledger."""

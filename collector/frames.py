@@ -124,17 +124,17 @@ class FrameLog:
         """Size of all frames, headers included."""
         return self._bytes
 
-    def append(self, kind: int, payload: Payload, *, bounded: bool = True) -> int:
+    def append(self, kind: int, payload: Payload) -> int:
         """Write one frame and return its number; it is durable after the next `sync`.
 
-        Raises `Retryable` and changes nothing when the disk is full or `max_bytes` is reached
-        (`bounded=False` ignores the latter), `Fatal` when the file's state is no longer known.
+        Raises `Retryable` and changes nothing when the disk is full or `max_bytes` is reached,
+        `Fatal` when the file's state is no longer known.
         """
         assert 0 <= kind <= MAX_KIND
         self._check_usable()
         size = _HEADER.size + len(payload)
         with self._guard:
-            if bounded and self._max_bytes is not None and self._bytes + size > self._max_bytes:
+            if self._max_bytes is not None and self._bytes + size > self._max_bytes:
                 full = f"{self._directory} holds {self._bytes} bytes and has reached its limit {self._limit_name}."
                 raise Retryable(full, fix="Wait until it drains, or raise the limit.", retry_after_s=_RETRY_AFTER_S)
             if self._segments[-1].size and self._segments[-1].size + size > self._segment_bytes:

@@ -5,7 +5,7 @@ kept in pico-USD per token, because a published price such as 0.0375 USD per mil
 37.5 nano-USD per token.
 """
 
-from decimal import Decimal, InvalidOperation
+import re
 
 from schemas.errors import Permanent
 
@@ -13,20 +13,23 @@ NANO_PER_USD = 1_000_000_000
 PICO_PER_NANO = 1_000
 MAX_NANO_USD = 2**62
 
+_PLACES = 9
+# Read by hand: `decimal` rounds to 28 digits without a word, and a float would do worse.
+_AMOUNT = re.compile(r"([0-9]{1,20})(?:\.([0-9]{1,100}))?")
+
 
 def parse_usd(text: str | int) -> int:
     """USD as written by a person (`"50"`, `"0.25"`) to nano-USD; raises `Permanent` if it is not an exact amount."""
-    try:
-        nano = Decimal(str(text)) * NANO_PER_USD
-    except InvalidOperation:
-        raise Permanent(
-            f"{text!r} is not an amount in USD.", fix='Write a decimal number such as "50" or "0.25".'
-        ) from None
-    if not nano.is_finite() or nano < 0 or nano > MAX_NANO_USD:
-        raise Permanent(f"{text!r} is not a usable amount in USD.", fix="Use a number from 0 to 4611686018.")
-    if nano != nano.to_integral_value():
+    match = _AMOUNT.fullmatch(str(text))
+    if match is None:
+        raise Permanent(f"{text!r} is not an amount in USD.", fix='Write a decimal number such as "50" or "0.25".')
+    whole, fraction = match.group(1), (match.group(2) or "").rstrip("0")
+    if len(fraction) > _PLACES:
         raise Permanent(f"{text!r} has more than nine decimal places.", fix="The smallest unit is 0.000000001 USD.")
-    return int(nano)
+    nano = int(whole + fraction.ljust(_PLACES, "0"))
+    if nano > MAX_NANO_USD:
+        raise Permanent(f"{text!r} is too large an amount.", fix="The largest is 4611686018 USD.")
+    return nano
 
 
 def format_usd(nano_usd: int) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house import documents, sizes, structure, words
+from tests.house import dependencies, documents, sizes, structure, words
 from tests.house.source import ROOT, Source, load
 
 BIN = Path(sys.executable).parent
@@ -30,6 +30,9 @@ CODE_RULES: dict[str, Callable[[Sequence[Source]], Iterable[str]]] = {
     "only_command_lines_print": words.printing,
     "no_test_is_left_out_in_silence": words.left_out_tests,
     "no_file_is_dead": partial(structure.dead_files, pyproject=ROOT / "pyproject.toml"),
+    "every_import_is_declared": lambda sources: dependencies.undeclared_imports(
+        sources, root=ROOT, owners=dependencies.installed_modules()
+    ),
     "every_dialect_is_registered": partial(
         structure.unregistered, folder="collector/dialects", kind="Dialect", registry="DIALECTS"
     ),

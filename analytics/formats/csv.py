@@ -14,6 +14,9 @@ from analytics.formats.destination import Destination
 # that some of them fold to ASCII.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
+# A few MB of text at once.
+_PART_ROWS = 10_000
+
 
 def write(answer: Answer, to: Destination) -> None:
     """Header, rows, CRLF line ends; an unknown value is an empty cell and empty text a quoted one."""
@@ -21,7 +24,9 @@ def write(answer: Answer, to: Destination) -> None:
     header = pl.DataFrame(schema={c.name: pl.String for c in answer.columns})
     to.data.write(header.write_csv(line_terminator="\r\n").encode())
     for batch in answer.batches:
-        batch.select(cells).write_csv(to.data, include_header=False, line_terminator="\r\n")
+        # Written by us and not by the data frame library, which loses what went wrong with a file.
+        for part in batch.iter_slices(_PART_ROWS):
+            to.data.write(part.select(cells).write_csv(include_header=False, line_terminator="\r\n").encode())
     # On a terminal both go to the same screen, in this order.
     to.data.flush()
     to.notes.write(answer.completeness.sentence() + "\n")

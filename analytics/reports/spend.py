@@ -1,7 +1,7 @@
 """Calls → what they cost, by who made them, of which model, when.
 
-Invariant: every call is in exactly one row, so the rows add up to the whole whatever they are
-grouped by. The numbers are those of `analytics.measures`.
+Invariant: every call that may have cost something is in exactly one row, so the rows add up to the
+whole whatever they are grouped by. The numbers are those of `analytics.measures`.
 """
 
 from collections.abc import Callable
@@ -51,7 +51,8 @@ def plan(entries: pl.LazyFrame, query: Query) -> pl.LazyFrame:
     keys = [_EXPRESSIONS[name](query.time_zone).alias(name) for name in query.by]
     calls = entries.filter(pl.col("kind") == EntryKind.CALL)
     groups = calls.group_by(keys).agg(m.expression.alias(m.name) for m in MEASURES)
-    return groups.sort(query.by, nulls_last=True)
+    # Calls that were all refused cost nothing: they are in `activity`, and a row here would be noise to finance.
+    return groups.filter(pl.col("calls") > 0).sort(query.by, nulls_last=True)
 
 
 SPEND = Report(

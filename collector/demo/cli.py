@@ -14,7 +14,8 @@ import click
 
 from collector.demo.closing import close, next_steps
 from collector.demo.folder import prepare
-from collector.demo.screen import Screen, console_for_stdout, screen_for
+from collector.demo.parts import Stopped
+from collector.demo.screen import console_for_stdout, screen_for
 from collector.demo.stage import Stage
 
 NEEDED = ("openai", "opentelemetry.sdk", "opentelemetry.instrumentation.genai.openai", "spanward_client")
@@ -27,40 +28,40 @@ NEEDED = ("openai", "opentelemetry.sdk", "opentelemetry.instrumentation.genai.op
 @click.option(
     "--seconds", type=click.IntRange(min=1), default=240, show_default=True, help="Longest wait for the block."
 )
-def demo(*, data_dir: str, keep: bool, once: bool, seconds: int) -> None:
+@click.option("--latency-ms", default=200, show_default=True, help="Time the stand-in takes for an answer.")
+def demo(*, data_dir: str, keep: bool, once: bool, seconds: int, latency_ms: int) -> None:
     """Three real agents against a stand-in provider at real prices; one is stuck and has 50 USD a day.
 
     Needs no API key and no network: everything runs on 127.0.0.1 and ends with the demo.
     """
     _require_packages()
     data = Path(data_dir)
-    console = console_for_stdout()
-    screen = screen_for(console)
-    # Closing the terminal or a stop from outside must not leave a server behind.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(1))
+    screen = screen_for(console_for_stdout())
     prepare(data, keep=keep)
     screen.say("demo", f"three agents, one stuck in a retry loop; everything is kept in {data}")
+    code = 0
     try:
-        _play(data, screen, seconds=seconds, stay=console.is_terminal and not once)
-    except KeyboardInterrupt:
+        with Stage(data, screen, latency_ms=latency_ms) as stage:
+            _play(stage, seconds=seconds, stay=screen.is_terminal and not once)
+    except Stopped as stopped:
         screen.block("\nStopped.")
+        code = 0 if stopped.number == signal.SIGINT else 1
     screen.block(f"\nEverything is in {data}. Look around:")
     for line in next_steps(data):
         screen.block(f"  {line}")
+    sys.exit(code)
 
 
-def _play(data: Path, screen: Screen, *, seconds: int, stay: bool) -> None:
-    with Stage(data, screen) as stage:
-        with screen:
-            stage.open()
-            stage.follow(seconds)
-        close(stage)
-        if stay:
-            screen.block(f"\nThe server still runs; ask it at {stage.server.endpoints['control']}. Ctrl-C stops it.")
-        while stay:
-            stage.parts.check()
-            time.sleep(1)
+def _play(stage: Stage, *, seconds: int, stay: bool) -> None:
+    with stage.screen:
+        stage.open()
+        stage.follow(seconds)
+    close(stage)
+    if stay:
+        stage.screen.block(f"\nThe server still runs; ask it at {stage.server.endpoints['control']}. Ctrl-C stops it.")
+    while stay:
+        stage.parts.check()
+        time.sleep(0.5)
 
 
 def _require_packages() -> None:

@@ -23,12 +23,12 @@ REPORTS = (
 
 
 def close(stage: Stage) -> None:
-    """Send the agents home, then show how it ended; raises `PartFailed`."""
+    """Send the agents home, then show how it ended; raises `PartFailed`, `Stopped`."""
     screen, server = stage.screen, stage.server
     screen.say("closing", "the agents finish their calls and send their last spans")
     stage.stop_agents()
     stage.note_bill()
-    server.command("seal")
+    server.seal()
     used = usage_by_agent(server.budgets())[STUCK.name]
     screen.say(
         "closing",
@@ -36,8 +36,11 @@ def close(stage: Stage) -> None:
         f"overshoot {format_usd(used.overshoot)} USD",
     )
     for words in REPORTS:
+        stage.parts.check()
         screen.block(f"\n$ {command()} report {' '.join(words)} --data {server.data}")
-        screen.block(server.command("report", *words).rstrip())
+        text = server.report(*words, to_terminal=screen.is_terminal)
+        if text:
+            screen.block(text.rstrip())
 
 
 def next_steps(data: Path) -> Iterator[str]:

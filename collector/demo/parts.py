@@ -1,13 +1,17 @@
 """A command line → a running part of the demo, whose log tells why it failed.
 
 Invariant: every part is a child of the demo and gone when `Parts.stop` returns. Parts do not see the
-terminal: Ctrl-C reaches the demo alone, which stops them in its own order.
+terminal: Ctrl-C reaches the demo alone, which stops them in its own order. A signal is remembered and
+acted upon at the next `check`, because an exception out of the middle of starting a process would
+leave that process behind.
 """
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -29,6 +33,14 @@ class PartFailed(click.ClickException):
         super().__init__("\n".join([what, f"The end of {log}:", *(f"  {line}" for line in tail)]))
 
 
+class Stopped(Exception):
+    """A signal asked the demo to end; `number` says which."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
 class Part:
     """One process of the demo. It writes standard output and errors to `log`."""
 
@@ -36,7 +48,7 @@ class Part:
         self.name = name
         self.log = log
         with log.open("wb") as output:
-            self._process = subprocess.Popen(  # noqa: S603 - the command is one of ours.
+            self._process = subprocess.Popen(
                 [*PYTHON, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -45,10 +57,10 @@ class Part:
                 start_new_session=True,
             )
 
-    def check(self) -> None:
-        """Raises `PartFailed` when the process has ended."""
-        code = self._process.poll()
-        if code is not None:
+    def check(self, *, patience_s: float = 0) -> None:
+        """Raises `PartFailed` when the process has ended, or ends within `patience_s`."""
+        with suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(patience_s)
             raise PartFailed(f"{self.name} ended with exit code {code}.", self.log)
 
     def end(self) -> None:
@@ -70,6 +82,12 @@ class Parts:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.running: list[Part] = []
+        self._signal = 0
+
+    def heed_signals(self) -> None:
+        """From now on Ctrl-C, a stop from outside and a closed terminal end the demo in good order."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._remember)
 
     def start(self, name: str, *command: str, env: Mapping[str, str] | None = None) -> Part:
         """Start `python -m COMMAND`; `env` is laid over this process's own environment."""
@@ -78,7 +96,9 @@ class Parts:
         return part
 
     def check(self) -> None:
-        """Raises `PartFailed` when any has ended."""
+        """Raises `Stopped` when a signal came, `PartFailed` when any part has ended."""
+        if self._signal:
+            raise Stopped(self._signal)
         for part in self.running:
             part.check()
 
@@ -91,6 +111,9 @@ class Parts:
             part.wait()
             self.running.remove(part)
 
+    def _remember(self, number: int, _frame: object) -> None:
+        self._signal = self._signal or number
+
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
     """This process's environment without what would send the demo's traffic somewhere else."""
@@ -99,18 +122,22 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", **extra}
 
 
-def spanward(log: Path, *arguments: str) -> str:
-    """Run `spanward ARGUMENTS` and return its standard output; raises `PartFailed`."""
+def spanward(log: Path, *arguments: str, to_terminal: bool = False) -> str:
+    """Run `spanward ARGUMENTS` and return its standard output; raises `PartFailed`.
+
+    `to_terminal` lets it write to this process's own standard output, whose width it then knows.
+    """
     with log.open("wb") as errors:
-        done = subprocess.run(  # noqa: S603 - the command is one of ours.
+        done = subprocess.run(
             [*PYTHON, "collector", *arguments],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=None if to_terminal else subprocess.PIPE,
             stderr=errors,
             env=environment({}),
             timeout=COMMAND_TIMEOUT_S,
             check=False,
+            start_new_session=True,
         )
     if done.returncode != 0:
         raise PartFailed(f"`spanward {' '.join(arguments)}` ended with exit code {done.returncode}.", log)
-    return done.stdout.decode()
+    return (done.stdout or b"").decode()

@@ -40,6 +40,11 @@ class Screen:
         self._blocked: set[str] = set()
         self._usage_shown_at: datetime | None = None
 
+    @property
+    def is_terminal(self) -> bool:
+        """True when somebody is looking."""
+        return self._console.is_terminal
+
     def __enter__(self) -> Self:
         return self
 

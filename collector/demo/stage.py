@@ -3,7 +3,6 @@
 Invariant: whatever happens, no process of the demo outlives it, and the data directory stays.
 """
 
-import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +19,6 @@ from collector.demo.watch import Watch
 
 LOOK_EVERY_S = 0.5
 AFTER_BLOCK_S = 10
-PROVIDER_LATENCY_MS = 200
 
 BILLED = "billed.json"
 """What the provider charged, by model, beside the logs: the truth to hold the ledger against."""
@@ -31,11 +29,12 @@ DOORS_SHOWN = (("OTLP/HTTP", "otlp_http"), ("OTLP/gRPC", "otlp_grpc"), ("control
 class Stage:
     """Everything that runs. Leaving it stops everything."""
 
-    def __init__(self, data: Path, screen: Screen) -> None:
+    def __init__(self, data: Path, screen: Screen, *, latency_ms: int) -> None:
         self.screen = screen
         self.parts = Parts(logs_of(data))
         self.server = Server(self.parts, data)
         self.provider_url = ""
+        self._latency_ms = latency_ms
         self._watch = Watch(self.parts.folder)
 
     def __enter__(self) -> Self:
@@ -43,15 +42,14 @@ class Stage:
 
     def __exit__(self, *_: object) -> None:
         """Stop the agents, then what they talk to."""
-        # A second Ctrl-C must not leave half of them running; each part has a longest time to end.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.stop_agents()
         self.parts.stop(tuple(self.parts.running))
 
     def open(self) -> None:
-        """Start server, provider and fleet; raises `PartFailed`."""
+        """Start server, provider and fleet; raises `PartFailed`, `Stopped`."""
+        self.parts.heed_signals()
         self.server.start()
-        latency = ("--latency-ms", str(PROVIDER_LATENCY_MS))
+        latency = ("--latency-ms", str(self._latency_ms))
         provider = self.parts.start("provider", "collector.demo.provider", *latency, env={})
         # Keys can be made while the server starts; it looks for new ones by itself.
         with ThreadPoolExecutor(len(FLEET)) as pool:
@@ -60,14 +58,17 @@ class Stage:
         ends = self.server.endpoints
         doors = ", ".join(f"{name} {ends[key].rpartition('//')[2]}" for name, key in DOORS_SHOWN)
         self.screen.say("server", f"ready: {doors}")
-        self.provider_url = wait_for_text(provider, provider.log.read_text).strip()
+        self.provider_url = wait_for_text(self.parts, provider.log.read_text).strip()
         self.screen.say("provider", f"a stand-in for OpenAI at {self.provider_url}: real prices, no network")
         for agent, key in zip(FLEET, keys, strict=True):
             self._start(agent, key)
             self.screen.say("agent", f"{agent.name}, {agent.daily_usd} USD a day: {agent.about}")
 
     def follow(self, seconds: int) -> None:
-        """Show what happens until `AFTER_BLOCK_S` after the block; raises `PartFailed` when none comes in time."""
+        """Show what happens until `AFTER_BLOCK_S` after the block.
+
+        Raises `PartFailed` when a part ends or no block comes in time, `Stopped`.
+        """
         deadline = time.monotonic() + seconds
         until = deadline
         while time.monotonic() < until:

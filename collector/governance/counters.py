@@ -186,7 +186,7 @@ class Counters:
 
     def _record(self, counter: Counter, threshold: int) -> None:
         key = _key(counter, threshold)
-        if True:
+        if key not in self._recorded:
             self._recorded.add(key)
             self._report(counter, threshold)
 

@@ -11,14 +11,13 @@ When to cut, and what becomes of a cut, is the writer's to decide.
 """
 
 import os
-import re
 import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -36,7 +35,6 @@ ROW_SCHEMA = pa.schema([each for each in LEDGER_SCHEMA if each.name != "seq"])
 
 _HEAD_LENGTH = struct.Struct("<I")
 _ZSTD_LEVEL = 1
-_WRITER_ID = re.compile(r"w-[0-9a-f]{8}")
 
 Failpoint = Callable[[str], None]
 
@@ -116,6 +114,12 @@ class _Head(msgspec.Struct, frozen=True):
     counts: Counts
 
 
+class _Name(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Content of `writer.json`."""
+
+    writer: Annotated[str, msgspec.Meta(pattern=r"\Aw-[0-9a-f]{8}\Z")]
+
+
 class _PlacedCut(NamedTuple):
     """A cut and where it stands: its rows are the ROWS frames from `start` up to frame `number`."""
 
@@ -129,7 +133,6 @@ class _Pending:
     """The ROWS frames since the last cut."""
 
     start: int
-    frames: int = 0
     rows: int = 0
     bytes: int = 0
     oldest_ns: int | None = None
@@ -150,22 +153,21 @@ class Journal:
         directory: Path,
         *,
         committed_frame: int,
-        max_bytes: int | None = None,
         clock: Callable[[], int] = time.time_ns,
         failpoint: Failpoint = lambda name: None,  # noqa: ARG005 - does nothing, whatever the name
     ) -> None:
         self._clock = clock
         self.failpoint = failpoint
         self._directory = directory
-        self._log = FrameLog(
-            directory, segment_bytes=SEGMENT_BYTES, max_bytes=max_bytes, limit_name="journal.max_bytes"
-        )
+        self._log = FrameLog(directory, segment_bytes=SEGMENT_BYTES)
         try:
             self.writer_id = _writer_id(directory, fresh=self._log.next == 0)
             self._next_seq: int | None = None
             self._cuts: list[_PlacedCut] = []
             self._pending = _Pending(self._log.first)
+            # A ROWS frame below _confirmed is committed by the owner; none is at or above _rows_end.
             self._confirmed = committed_frame
+            self._rows_end = 0
             self._recover(committed_frame)
         except BaseException:
             self._log.close()
@@ -182,19 +184,9 @@ class Journal:
         return self._next_seq or 0
 
     @property
-    def newest_cut(self) -> Cut | None:
-        """The last cut made, published or not."""
-        return self._cuts[-1].cut if self._cuts else None
-
-    @property
     def cuts(self) -> tuple[Cut, ...]:
         """The cuts that are still here, oldest first: after recovery the newest published, then the waiting."""
         return tuple(placed.cut for placed in self._cuts)
-
-    @property
-    def pending_frames(self) -> int:
-        """ROWS frames since the last cut; there may be some without rows, which carry counts."""
-        return self._pending.frames
 
     @property
     def pending_rows(self) -> int:
@@ -208,7 +200,7 @@ class Journal:
 
     @property
     def oldest_pending_ns(self) -> int | None:
-        """When the oldest frame since the last cut was appended (Unix ns)."""
+        """When the oldest frame since the last cut was appended (Unix ns); None when nothing waits."""
         return self._pending.oldest_ns
 
     @property
@@ -219,9 +211,11 @@ class Journal:
     def append(self, table: pa.Table, counts: Counts) -> int:
         """Number the rows, make them durable with their counts, and return the frame's number.
 
-        `table` has the ledger's columns without `seq`. Raises `Retryable` when there is no room.
+        `table` has the ledger's columns without `seq`. The owner commits one booking, and `confirm` says
+        so, before the next. Raises `Retryable` when there is no room.
         """
         assert table.schema.equals(ROW_SCHEMA), table.schema
+        assert self._confirmed >= self._rows_end, "the booking before this one is not confirmed"
         if table.num_rows:
             received = pc.min_max(table["received_time"]).as_py()
             counts += Counts(from_ns=received["min"], to_ns=received["max"])
@@ -232,7 +226,7 @@ class Journal:
         self._log.sync()
         # A crash until the owner commits leaves a frame it does not know of, and opening cuts it off.
         self.failpoint("rows-durable")
-        self._note_rows(head, len(payload))
+        self._note_rows(number, head, len(payload))
         return number
 
     def confirm(self, next_frame: int) -> None:
@@ -242,10 +236,9 @@ class Journal:
 
     def cut(self, cut: Cut) -> None:
         """Make durable what the next segment is; `cut` covers every pending row and one more."""
-        assert self._confirmed >= self._pending.start + self._pending.frames, "rows the owner has not committed"
+        assert self._confirmed >= self._rows_end, "rows the owner has not committed"
         assert (cut.first, cut.last) == (self.next_seq - self.pending_rows, self.next_seq)
-        # Not bounded: sealing is what makes room.
-        number = self._log.append(CUT, msgspec.json.encode(cut), bounded=False)
+        number = self._log.append(CUT, msgspec.json.encode(cut))
         self.failpoint("cut-written")
         self._log.sync()
         self.failpoint("cut-durable")
@@ -285,18 +278,18 @@ class Journal:
             if frame.kind == CUT:
                 self._note_cut(frame.number, msgspec.json.decode(frame.payload, type=Cut))
             elif frame.number < committed_frame:
-                self._note_rows(_head(frame.payload), len(frame.payload))
+                self._note_rows(frame.number, _head(frame.payload), len(frame.payload))
             elif any(later.kind == CUT for later in frames):
                 # They were committed once, or they would not be cut: the owner has gone back in time.
                 raise self._of_another_time(committed_frame)
             else:
                 self._log.truncate(frame.number)
 
-    def _note_rows(self, head: _Head, size: int) -> None:
+    def _note_rows(self, number: int, head: _Head, size: int) -> None:
         assert self._next_seq in (None, head.first)
         self._next_seq = head.first + head.rows
+        self._rows_end = number + 1
         pending = self._pending
-        pending.frames += 1
         pending.rows += head.rows
         pending.bytes += size
         pending.counts += head.counts
@@ -338,26 +331,17 @@ def _head(payload: bytes) -> _Head:
 
 
 def _writer_id(directory: Path, *, fresh: bool) -> str:
-    """The writer's id, kept in `writer.json`; a new one is made for a new journal only."""
+    """The writer's id, kept in `writer.json`; one is made for a journal that never held a frame."""
     path = directory / "writer.json"
     try:
-        kept = msgspec.json.decode(path.read_bytes(), type=dict[str, str]).get("writer", "")
-    except FileNotFoundError:
-        kept = _make_writer_id(path) if fresh else ""
-    except msgspec.DecodeError:
-        kept = ""
-    if not _WRITER_ID.fullmatch(kept):
-        raise Fatal(f"{path} does not name the journal's writer.", fix="Put the file back from a copy.")
-    return kept
-
-
-def _make_writer_id(path: Path) -> str:
-    writer_id = f"w-{os.urandom(4).hex()}"
-    temporary = path.with_suffix(".new")
-    with temporary.open("wb") as file:
-        file.write(msgspec.json.encode({"writer": writer_id}))
+        return msgspec.json.decode(path.read_bytes(), type=_Name).writer
+    except (FileNotFoundError, msgspec.DecodeError):
+        if not fresh:
+            raise Fatal(f"{path} does not name the journal's writer.", fix="Put it back from a copy.") from None
+    name = _Name(f"w-{os.urandom(4).hex()}")
+    with path.open("wb") as file:
+        file.write(msgspec.json.encode(name))
         file.flush()
         os.fsync(file.fileno())
-    temporary.rename(path)
-    sync_folder(path.parent)
-    return writer_id
+    sync_folder(directory)
+    return name.writer

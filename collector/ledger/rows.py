@@ -20,7 +20,6 @@ from collector.ledger import tree
 from schemas.errors import Permanent
 from schemas.tables import LEDGER_SCHEMA
 
-ENCODING = "govrow/1"
 ROW_GROUP_ROWS = 65_536
 # Row bytes of one chunk stay around 16 MB, which keeps them near the caches.
 _CHUNK_ROWS = 20_000
@@ -61,7 +60,8 @@ def align(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def leaves(table: pa.Table) -> list[bytes]:
     """The Merkle leaf of every row, in order."""
-    start = _netstring(schema_id(schema_document(table.schema)))
+    # A schema's id is always 64 characters, and the NUL is RFC 6962's mark of a leaf.
+    start = f"\0{64}:{schema_id(schema_document(table.schema))},"
     hashes: list[bytes] = []
     for at in range(0, table.num_rows, _CHUNK_ROWS):
         rows = _row_bytes(table.slice(at, _CHUNK_ROWS), start)
@@ -100,7 +100,7 @@ def from_parquet(data: bytes) -> pa.Table:
 
 def _row_bytes(table: pa.Table, start: str) -> pa.LargeStringArray:
     """What is hashed of each row. Neighbouring constants are joined first, so an unused column costs nothing."""
-    parts: list[str | pa.LargeStringArray] = ["\0" + start]
+    parts: list[str | pa.LargeStringArray] = [start]
     for column in table.columns:
         for part in _column_parts(column.combine_chunks()):
             before = parts[-1]
@@ -142,10 +142,6 @@ def _netstrings(values: pa.Array) -> pa.LargeStringArray:
 
 def _text(values: pa.Array) -> pa.LargeStringArray:
     return (values.cast(pa.int8()) if pa.types.is_boolean(values.type) else values).cast(pa.large_string())
-
-
-def _netstring(text: str) -> str:
-    return f"{len(text.encode())}:{text},"
 
 
 def _constant(text: str) -> pa.LargeStringScalar:

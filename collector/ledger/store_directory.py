@@ -24,7 +24,6 @@ _PART = re.compile(r"[a-z0-9_-][a-z0-9=._-]{0,199}")
 # Temporary names start with a dot, which no part of a key does. A crash can leave one behind.
 _TEMPORARY = ".tmp-"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-_RETRY_AFTER_S = 5
 
 
 class DirectoryStore:
@@ -42,44 +41,43 @@ class DirectoryStore:
     def put_new(self, key: str, data: bytes, retain_until_ns: int) -> None:  # noqa: ARG002 - a folder keeps no dates
         """Create a file; see `ObjectStore.put_new`."""
         *folders, name = _parts(key)
-        with self._explained("Writing", key):
-            if not self._durable:
-                make_folder(self._root)
-            folder = self._open_folder(folders, create=True)
+        with self._open("Writing to", folders, create=True) as folder:
             assert folder is not None
-            try:
-                _link_new(folder, name, data)
-            finally:
-                os.close(folder)
+            _link_new(folder, name, data)
 
     def get(self, key: str) -> bytes | None:
         """Read a file; see `ObjectStore.get`."""
         *folders, name = _parts(key)
-        with self._explained("Reading", key):
-            folder = self._open_folder(folders, create=False)
-            if folder is None:
-                return None
-            try:
-                return _read_plain_file(folder, name)
-            except FileNotFoundError:
-                return None
-            finally:
-                os.close(folder)
+        with self._open("Reading from", folders) as folder:
+            return None if folder is None else _read_plain_file(folder, name)
 
     def list(self, prefix: str) -> list[str]:
         """Walk a folder; see `ObjectStore.list`."""
         assert prefix.endswith("/")
-        with self._explained("Listing", prefix):
-            folder = self._open_folder(_parts(prefix[:-1]), create=False)
-            if folder is None:
-                return []
-            try:
-                return sorted(_walk(folder, prefix))
-            finally:
-                os.close(folder)
+        with self._open("Listing", _parts(prefix[:-1])) as folder:
+            return [] if folder is None else sorted(_walk(folder, prefix))
 
-    def _open_folder(self, parts: Sequence[str], *, create: bool) -> int | None:
-        """Descriptor of a folder below the root, or None if it is missing and not to be created."""
+    @contextmanager
+    def _open(self, act: str, folders: Sequence[str], *, create: bool = False) -> Iterator[int | None]:
+        """Descriptor of a folder below the root, None if it is missing; errors inside become the contract's."""
+        try:
+            if create and not self._durable:
+                make_folder(self._root)
+            folder = self._walk_down(folders, create=create)
+            try:
+                yield folder
+            finally:
+                if folder is not None:
+                    os.close(folder)
+        except OSError as error:
+            what = f"{act} {self._root.joinpath(*folders)} failed: {error}."
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise Retryable(what, fix="Free space on the disk; nothing is lost.", retry_after_s=5) from error
+            raise Fatal(
+                what, fix="Check the disk, its permissions and who else writes there; symbolic links are not followed."
+            ) from error
+
+    def _walk_down(self, parts: Sequence[str], *, create: bool) -> int | None:
         try:
             folder = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:
@@ -87,7 +85,9 @@ class DirectoryStore:
         for depth, part in enumerate(parts, start=1):
             try:
                 if create and tuple(parts[:depth]) not in self._durable:
-                    _make_folder(folder, part)
+                    with suppress(FileExistsError):
+                        os.mkdir(part, dir_fd=folder)
+                    os.fsync(folder)
                     self._durable.add(tuple(parts[:depth]))
                 child = os.open(part, _FOLDER, dir_fd=folder)
             except FileNotFoundError:
@@ -97,22 +97,6 @@ class DirectoryStore:
             folder = child
         return folder
 
-    @contextmanager
-    def _explained(self, act: str, key: str) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise Retryable(
-                    f"{act} {self._root / key} failed: the disk is full.",
-                    fix="Free space on it; nothing acknowledged is lost meanwhile.",
-                    retry_after_s=_RETRY_AFTER_S,
-                ) from error
-            raise Fatal(
-                f"{act} {self._root / key} failed: {error}.",
-                fix="Check the disk, its permissions and who else writes there; symbolic links are not followed.",
-            ) from error
-
 
 def _parts(key: str) -> list[str]:
     parts = key.split("/")
@@ -120,17 +104,16 @@ def _parts(key: str) -> list[str]:
     return parts
 
 
-def _make_folder(parent: int, name: str) -> None:
-    """Create a folder if it is missing; its name is durable either way."""
-    with suppress(FileExistsError):
-        os.mkdir(name, dir_fd=parent)
-    os.fsync(parent)
-
-
 def _link_new(folder: int, name: str, data: bytes) -> None:
     temporary = f"{_TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
     try:
-        _write_synced(folder, temporary, data)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
+        with os.fdopen(fd, "wb"):
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fchmod(fd, 0o444)
+            os.fsync(fd)
         try:
             os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
         except FileExistsError:
@@ -142,24 +125,15 @@ def _link_new(folder: int, name: str, data: bytes) -> None:
         os.fsync(folder)
 
 
-def _write_synced(folder: int, name: str, data: bytes) -> None:
-    fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder)
+def _read_plain_file(folder: int, name: str) -> bytes | None:
     try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(fd, view) :]
-        os.fchmod(fd, 0o444)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _read_plain_file(folder: int, name: str) -> bytes:
-    # Non-blocking: a pipe that somebody put there must not stop the reader.
-    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        # Non-blocking: a pipe that somebody put there must not stop the reader.
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except FileNotFoundError:
+        return None
     with os.fdopen(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "not a plain file")
+            raise OSError(errno.EINVAL, f"{name} is not a plain file")
         return file.read()
 
 

@@ -139,13 +139,13 @@ class LedgerWriter:
         store or the disk cannot take it now: nothing is lost, call again. Raises `Fatal` when another
         process sealed under this writer's name.
         """
-        if reason != RETRY and self._journal.pending_frames:
+        if reason != RETRY and self._journal.oldest_pending_ns is not None:
             self._journal.cut(self._make_cut(reason))
         return self._publish_waiting()
 
     def _make_cut(self, reason: str) -> Cut:
         journal = self._journal
-        newest = journal.newest_cut
+        newest = journal.cuts[-1] if journal.cuts else None
         # Order is the number's; the time only never runs backwards, whatever the clock does.
         sealed_at = max(self._clock(), newest.sealed_at + 1 if newest else 0)
         return Cut(
@@ -165,10 +165,8 @@ class LedgerWriter:
         return [cut for cut in self._journal.cuts if cut.k >= next_k]
 
     def _publish_waiting(self) -> SegmentEntry | None:
-        newest = None
-        for cut in self._waiting():
-            newest = self._publish(cut)
-        return newest
+        entries_put = [self._publish(cut) for cut in self._waiting()]
+        return entries_put[-1] if entries_put else None
 
     def _publish(self, cut: Cut) -> SegmentEntry:
         """Put everything of one segment. Called again after any crash or failure, it ends in the same state.
@@ -209,8 +207,8 @@ class LedgerWriter:
     def _put_data(self, segment: "_Segment") -> ObjectRef:
         cut = segment.cut
         key = layout.data_key(cut.writer, cut.k, sealed_at=cut.sealed_at)
-        names = {"records_root": segment.root, "seq": f"{cut.first}-{cut.last}", "schema": segment.schema_id}
-        data = rows.to_parquet(segment.table, names)
+        about = {"records_root": segment.root, "seq": f"{cut.first}-{cut.last}", "schema": segment.schema_id}
+        data = rows.to_parquet(segment.table, about)
         try:
             self._store.put_new(key, data, segment.retain_until)
         except Exists:

@@ -15,7 +15,7 @@ from numba import njit
 _EVERY_HIGH_BIT = -0x7F7F7F7F7F7F7F80
 
 # protobuf's own limit is 100 messages: seven lie above an attribute's value, and a level of a map takes three.
-_NESTING_MAX = 16
+NESTING_MAX = 16
 
 
 class Vector(Protocol):
@@ -45,7 +45,7 @@ Kernel = TypeVar("Kernel", bound=Callable[..., object])
 
 def kernel(function: Kernel) -> Kernel:
     """Compiled with the kernel that calls it."""
-    return njit(nogil=True)(function)
+    return njit(nogil=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
 
 
 @kernel
@@ -177,35 +177,32 @@ def scalar(body: Vector, at: int, end: int) -> bool:
 
 
 @kernel
-def nested(body: Vector, at: int, end: int) -> bool:
-    """An AnyValue that is a list or map of such values, to `_NESTING_MAX` levels."""
-    ends = np.empty((_NESTING_MAX, 2), np.int64)
-    depth = -1
-    stop, is_map = end, False
+def nested(body: Vector, at: int, end: int, levels: Grid, first: int) -> bool:
+    """An AnyValue that is a list or map of such values. The ends of the open ones are kept in `levels`, from `first`."""
+    level, last, stop = first - 1, first + NESTING_MAX, end
     while True:
         if at < stop and (body[at] == 0x2A or body[at] == 0x32):
-            depth += 1
-            if depth == _NESTING_MAX:
+            level += 1
+            if level == last:
                 return False
-            is_map = body[at] == 0x32
+            levels[level, 0], levels[level, 1] = stop, body[at]
             at, inner = length(body, at + 1, stop)
             if inner != stop:
                 return False
-            ends[depth, 0], ends[depth, 1] = stop, is_map
         elif scalar(body, at, stop):
             at = stop
         else:
             return False
-        while depth >= 0 and at == ends[depth, 0]:
-            depth -= 1
-        if depth < 0:
-            return at == end
+        while level >= first and at == levels[level, 0]:
+            level -= 1
+        if level < first:
+            return True
         if body[at] != 0x0A:
             return False
-        at, stop = length(body, at + 1, ends[depth, 0])
+        at, stop = length(body, at + 1, levels[level, 0])
         if stop < 0:
             return False
-        if ends[depth, 1]:
+        if levels[level, 1] == 0x32:
             key, after, at = pair(body, at, stop)
             if at < 0 or not is_text(body, key, after):
                 return False

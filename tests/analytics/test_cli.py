@@ -121,6 +121,21 @@ def test_a_data_directory_that_is_not_there_is_a_slip(tmp_path: Path) -> None:
     assert "There is no data directory" in done.stderr
 
 
+def test_a_reader_that_has_seen_enough_hears_no_complaint(ledger: Written) -> None:
+    ledger.book(*[call()] * 2_000)
+    ledger.seal()
+    program = "import sys; from analytics.cli import report; report(sys.argv[1:])"
+    words = ["activity", "--format", "csv", "--data", str(ledger.data_dir)]
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
 def test_help_names_every_report_filter_and_format() -> None:
     text = CliRunner().invoke(report, ["--help"]).stdout
     assert all(f"\n  {known.name}  " in text for known in REPORTS)

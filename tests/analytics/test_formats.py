@@ -23,7 +23,7 @@ from analytics.report import Report
 from analytics.reports import REPORTS
 from schemas.money import format_usd
 from tests.analytics.asking import answer, report, written, written_with_notes
-from tests.analytics.written import NOON_NS, Written, call, failed, unmetered
+from tests.analytics.written import NOON_NS, Written, call, unmetered
 
 TEXT = ReportColumn(name="text", type="text", doc="What somebody sent.")
 COST = ReportColumn(name="cost_usd", type="usd", unit="USD", doc="What it cost.")
@@ -35,7 +35,7 @@ def asked(ledger: Written) -> Path:
     """A ledger with calls of every sort, in two segments."""
     ledger.book(call("a", cost_nano_usd=-1), call("b", event_time=NOON_NS - 1), unmetered("b"))
     ledger.seal()
-    ledger.book(failed("c", message='said "no",\r\nthen =1+1'), call("=cmd()", subject="", cost_nano_usd=2**62))
+    ledger.book(unmetered("c", message='said "no",\r\nthen =1+1'), call("=cmd()", subject="", cost_nano_usd=2**62))
     ledger.seal()
     return ledger.data_dir
 

@@ -24,7 +24,6 @@ entries = st.fixed_dictionaries(
         "model": st.sampled_from(["m1", "m2", None]),
         "outcome": st.sampled_from(["ok", "error", None]),
         "metered": st.sampled_from([True, True, False, None]),
-        # Sums of these do not fit 64 bits, and must still be exact.
         "cost_nano_usd": st.one_of(st.none(), st.integers(0, 2**62)),
         "event_time": st.integers(NOON_NS - 48 * HOUR_NS, NOON_NS),
         **dict.fromkeys(TOKENS, token_counts),
@@ -38,7 +37,8 @@ def added_up(ledger: list[dict[str, Any]], by: tuple[str, ...]) -> dict[tuple[An
     for entry in ledger:
         if entry["kind"] == EntryKind.CALL:
             groups[tuple(entry[name] for name in by)].append(entry)
-    return {key: _numbers(calls) for key, calls in groups.items()}
+    numbers = {key: _numbers(calls) for key, calls in groups.items()}
+    return {key: row for key, row in numbers.items() if row["calls"]}
 
 
 def _numbers(calls: list[dict[str, Any]]) -> dict[str, Any]:
@@ -72,6 +72,12 @@ def test_every_ledger_adds_up_exactly_however_it_is_grouped(
         found = rows(ledger.data_dir, "spend", by=by)
     expected = added_up([entry for booking in bookings for entry in booking], by)
     assert {tuple(row.pop(name) for name in by): row for row in found} == expected
+
+
+def test_a_sum_beyond_64_bits_is_exact(ledger: Written) -> None:
+    ledger.book(*(call(cost_nano_usd=2**62 + n) for n in range(4)))
+    ledger.seal()
+    assert rows(ledger.data_dir, "spend")[0]["cost_usd"] == format_usd(4 * 2**62 + 6)
 
 
 def test_rows_have_the_columns_asked_for_and_then_the_published_ones_in_order(ledger: Written) -> None:
@@ -118,6 +124,12 @@ def test_a_free_call_costs_zero_because_its_price_is_known(ledger: Written) -> N
     ledger.book(call(cost_nano_usd=0))
     ledger.seal()
     assert rows(ledger.data_dir, "spend")[0]["cost_usd"] == "0.000000000"
+
+
+def test_a_group_whose_calls_all_failed_spent_nothing_and_has_no_row(ledger: Written) -> None:
+    ledger.book(failed("c"), call("a"))
+    ledger.seal()
+    assert [row["agent"] for row in rows(ledger.data_dir, "spend")] == ["a"]
 
 
 def test_a_failed_call_is_no_call_unless_usage_came_with_it(ledger: Written) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house import documents, sizes, structure, words
+from tests.house import dependencies, documents, sizes, structure, words
 from tests.house.source import Source
 
 
@@ -79,6 +79,27 @@ def test_module_nobody_imports_is_dead(pyproject: Path) -> None:
     test = source("import collector.tested", "tests/test_tested.py")
     findings = list(structure.dead_files([*alive, dead, only_tested, test], pyproject=pyproject))
     assert [finding.partition(":")[0] for finding in findings] == ["collector/dead.py", "collector/tested.py"]
+
+
+def test_package_that_only_another_one_brings_along_is_undeclared(tmp_path: Path) -> None:
+    (tmp_path / "collector/client").mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\ndependencies = ["protobuf>=6"]\n[dependency-groups]\ndemo = ["openai"]\n', encoding="utf-8"
+    )
+    (tmp_path / "collector/client/pyproject.toml").write_text(
+        '[project]\ndependencies = ["httpx"]\n[project.optional-dependencies]\n', encoding="utf-8"
+    )
+    owners = {"google.protobuf": "protobuf", "google.rpc": "googleapis-common-protos", "openai": "openai"}
+    sources = [
+        source("import os\nfrom google.protobuf import message\nimport schemas.ids", "collector/good.py"),
+        source("from google.rpc import status_pb2", "collector/bad.py"),
+        source("import openai", "collector/demo/good.py"),
+        source("import openai", "collector/serve.py"),
+        source("import nowhere", "collector/lost.py"),
+    ]
+    findings = dependencies.undeclared_imports(sources, root=tmp_path, owners=owners)
+    blamed = [finding.partition(":")[0] for finding in findings]
+    assert blamed == ["collector/bad.py", "collector/serve.py", "collector/lost.py"]
 
 
 REGISTERED = [

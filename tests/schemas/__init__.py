@@ -1,0 +1,1 @@
+"""The types in, what outsiders read of them out."""

@@ -1,0 +1,1 @@
+"""Hostile names, random keys and cut-off starts in, precise refusals out."""

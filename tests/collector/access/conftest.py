@@ -4,12 +4,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from collector.access.keys import KeyStore
 from schemas.ids import AgentPath
 
 TRIAGE = AgentPath("acme", "support", "triage")
 OPERATOR = "user:ada@bench"
+# A loaded machine is no reason to fail, and one tree or store serves all examples of a test.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 START_NS = 1_795_500_000 * 10**9
 SECOND_NS = 10**9
 

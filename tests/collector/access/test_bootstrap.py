@@ -123,6 +123,13 @@ def test_crash_after_the_file_was_written_is_a_finished_bootstrap(data: Path, cl
     assert bootstrap(data, clock=clock) is None
 
 
+def test_bootstrap_json_of_an_earlier_life_does_not_hide_an_interrupted_one(data: Path, clock: Clock) -> None:
+    data.mkdir()
+    (data / "bootstrap.json").write_text("{}", encoding="utf-8")
+    assert bootstrap(data, clock=clock) is not None
+    assert bootstrap(data, clock=clock) is not None
+
+
 def test_governance_of_the_operator_is_left_as_it_is_and_gets_no_default_agent(data: Path, clock: Clock) -> None:
     tenant = governance_path(data) / "acme" / "support"
     tenant.mkdir(parents=True)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.access.directory import Config, load
@@ -15,6 +15,7 @@ from schemas.errors import ConfigError
 from schemas.governance import ScopeLimits
 from schemas.ids import ID_PATTERN, AgentPath
 from schemas.quantities import Size
+from tests.collector.access.conftest import PATIENT
 
 Write = Callable[[dict[str, str]], Path]
 
@@ -233,7 +234,7 @@ def test_limits_of_size_number_and_depth_name_their_setting(governance: Write) -
         load(root, Config(max_nesting=2))
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(PATIENT, max_examples=200)
 @given(nano_usd=st.integers(0, 2**62), quote=st.sampled_from(["", "'", '"']))
 def test_every_amount_is_read_exactly_as_written(governance: Write, nano_usd: int, quote: str) -> None:
     text = f"{Decimal(nano_usd) / USD:f}" if nano_usd < 10**18 else f"{nano_usd // USD}.{nano_usd % USD:09d}"
@@ -250,7 +251,7 @@ HOSTILE = (
 ).filter(lambda name: not ID_PATTERN.fullmatch(name) and not name.startswith(".") and not name.endswith(".md"))
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(PATIENT, max_examples=300)
 @given(name=HOSTILE, place=st.sampled_from(["{}/", "acme/{}/", "acme/support/agents/{}.yaml"]))
 def test_hostile_name_in_the_tree_is_a_config_error(governance: Write, name: str, place: str) -> None:
     root = governance(FILES)

@@ -4,11 +4,12 @@ import re
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.access.key_text import KEY_PATTERN, Kind, new_key_text, parse_key_text
 from schemas.errors import Unauthenticated
+from tests.collector.access.conftest import PATIENT
 
 
 @pytest.mark.parametrize("kind", ["agent", "admin"])
@@ -31,6 +32,7 @@ def test_every_wrong_character_is_told_apart_from_an_unknown_key() -> None:
             parse_key_text(text[:position] + wrong + text[position + 1 :])
 
 
+@settings(PATIENT)
 @given(st.data())
 def test_two_exchanged_characters_are_a_wrong_checksum(data: st.DataObject) -> None:
     text, _ = new_key_text("agent")
@@ -44,6 +46,7 @@ def test_two_exchanged_characters_are_a_wrong_checksum(data: st.DataObject) -> N
             parse_key_text(exchanged)
 
 
+@settings(PATIENT)
 @given(st.text() | st.from_regex(KEY_PATTERN, fullmatch=True))
 def test_any_other_text_is_malformed_or_has_a_wrong_checksum(text: str) -> None:
     with pytest.raises(Unauthenticated, match=r"malformed|checksum"):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.access.key_text import checksum, new_key_text
@@ -13,7 +13,7 @@ from collector.access.keys import MAX_REASON_CHARS, MAX_TIME_NS, Config, Credent
 from schemas.errors import Forbidden, Permanent, Unauthenticated
 from schemas.ids import AgentPath
 from schemas.tables import LEDGER_COLUMNS
-from tests.collector.access.conftest import OPERATOR, SECOND_NS, START_NS, TRIAGE, Clock
+from tests.collector.access.conftest import OPERATOR, PATIENT, SECOND_NS, START_NS, TRIAGE, Clock
 
 TYPES = {"string": str, "int64": int, "bool": bool}
 
@@ -110,6 +110,7 @@ def test_revocation_without_a_usable_reason_changes_nothing(store: KeyStore, rea
 def test_unknown_id_cannot_be_revoked(store: KeyStore, credential_id: str) -> None:
     with pytest.raises(Permanent, match="id"):
         store.revoke(credential_id, actor=OPERATOR, reason="lost")
+    assert store.create_agent_key(TRIAGE, actor=OPERATOR), "the refusal must not leave a transaction open"
 
 
 def test_whole_key_given_as_id_is_not_repeated_in_the_message(store: KeyStore) -> None:
@@ -220,7 +221,7 @@ def test_threads_share_one_store(store: KeyStore) -> None:
 IDS = st.from_regex(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?", fullmatch=True)
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(PATIENT, max_examples=50)
 @given(path=st.builds(AgentPath, IDS, IDS, IDS))
 def test_any_agent_gets_back_who_it_is(store: KeyStore, path: AgentPath) -> None:
     text, _ = store.create_agent_key(path, actor=OPERATOR)

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.access import yaml_file
@@ -11,6 +11,7 @@ from collector.access.yaml_file import bind, did_you_mean, read_yaml
 from schemas.errors import ConfigError
 from schemas.governance import OrgFile
 from schemas.quantities import Duration, Secret, Size
+from tests.collector.access.conftest import PATIENT
 
 
 @pytest.fixture(autouse=True, params=["SafeLoader", "CSafeLoader"])
@@ -40,6 +41,11 @@ def test_file_that_says_nothing_is_the_default(text: str) -> None:
 @pytest.mark.parametrize("word", ["NO", "true", "50.10", "1e3", "2026-11-24", "0x10", "1_000", "12:30:00", ".inf"])
 def test_scalar_is_the_text_that_was_written(word: str) -> None:
     assert org(f"display_name: {word}").display_name == word
+
+
+@pytest.mark.parametrize("word", ["null", "~", ""])
+def test_null_in_quotes_is_text(word: str) -> None:
+    assert org(f"time_zone: '{word}'").time_zone == word
 
 
 @pytest.mark.parametrize(
@@ -120,7 +126,7 @@ PIECES = st.sampled_from([
 # fmt: on
 
 
-@settings(max_examples=1_000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(PATIENT, max_examples=1_000)
 @given(
     st.binary(max_size=60) | st.text(max_size=60).map(str.encode) | st.lists(PIECES).map(lambda p: "".join(p).encode())
 )

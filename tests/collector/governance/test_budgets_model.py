@@ -18,9 +18,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 from collector.governance.budgets import Config, HoldConflict
 from collector.governance.holds import Hold
 from collector.governance.windows import slot_of, windows_at
+from schemas.governance import ScopeLimits
 from schemas.ids import AgentPath
 from schemas.quantities import Duration
-from tests.collector.governance.bookkeeping import DAY, HOUR, MINUTE, NOON, SECOND, Book, limits
+from tests.collector.governance.bookkeeping import DAY, HOUR, MINUTE, SECOND, Book, limits
 
 AGENTS = [
     AgentPath("acme", "support", "triage"),
@@ -33,8 +34,9 @@ MEMORY = Path("/dev/shm")
 
 amounts = st.integers(1, 60)
 agents = st.sampled_from(AGENTS)
-limit_sets = st.dictionaries(st.sampled_from(SCOPES), st.integers(0, 200), max_size=3)
-jumps = st.sampled_from([SECOND, MINUTE, 4 * MINUTE, HOUR, 5 * HOUR, DAY, 31 * DAY, -HOUR, -DAY])
+limit_sets = st.dictionaries(st.sampled_from(SCOPES), st.integers(0, 150), max_size=3)
+TTL, GRACE = 10 * MINUTE, 30 * MINUTE
+jumps = st.sampled_from([SECOND, 4 * MINUTE, TTL - 1, TTL, GRACE - 1, GRACE, 5 * HOUR, DAY, 31 * DAY, -HOUR, -DAY])
 
 
 class Fact:
@@ -44,6 +46,11 @@ class Fact:
         self.id, self.path = hold.terms.id, hold.account.path
         self.created, self.amount = hold.terms.created, hold.terms.amount
         self.held, self.settled = True, 0
+        self.resolved: int | None = None
+        self.final = False
+
+    def resolve(self, settled: int, now: int, *, final: bool = False) -> None:
+        self.held, self.settled, self.resolved, self.final = False, settled, now, final
 
 
 class BudgetsMachine(RuleBasedStateMachine):
@@ -67,51 +74,60 @@ class BudgetsMachine(RuleBasedStateMachine):
     @rule(target=holds, amount=amounts, path=agents)
     def ask(self, amount: int, path: AgentPath) -> object:
         answer = self.book.ask(amount, path=path)
-        self._see_expiry()
-        account = self.book.account(path)
+        self._see_time()
+        left = self._left(path)
         if not isinstance(answer, Hold):
-            assert answer == self.book.budgets.exceeded(account, amount, self.book.now)
+            assert left is not None
+            assert amount > left
             return multiple()
         self.facts[answer.terms.id] = Fact(answer)
-        for counter in self.book.budgets.limited(account, self.book.now):
-            assert counter.limit is not None
-            assert counter.settled + counter.held <= counter.limit
+        assert left is None or left >= 0, "a hold took a budget over its limit"
+        return answer.terms.id
+
+    @rule(target=holds, path=agents, beyond=st.integers(0, 1))
+    def ask_for_all_that_is_left(self, path: AgentPath, beyond: int) -> object:
+        self.time_passes(0)
+        left = self._left(path)
+        if left is None or left + beyond <= 0:
+            return multiple()
+        answer = self.book.ask(left + beyond, path=path)
+        assert isinstance(answer, Hold) is (beyond == 0)
+        if not isinstance(answer, Hold):
+            return multiple()
+        self.facts[answer.terms.id] = Fact(answer)
         return answer.terms.id
 
     @rule(hold_id=holds, actual=st.integers(0, 90))
     def settle(self, hold_id: str, actual: int) -> None:
         hold, fact = self.book.budgets.find(hold_id), self.facts[hold_id]
+        assert (hold is None) is fact.final
         if hold is None:
             return
-        before = (hold.state, hold.settled, hold.settled_by)
+        was, contradicts = hold.state, hold.state == "settled" and fact.settled != actual
         try:
             self.book.settle(hold, actual)
         except HoldConflict:
-            assert before[0] in {"settled", "void"}
-            assert before[1] != actual
-            return
-        if before[2] != "span":
-            fact.held, fact.settled = False, actual
+            assert contradicts
+        else:
+            assert not contradicts
+            if was != "settled":
+                fact.resolve(actual, self.book.now)
 
     @rule(hold_id=holds)
     def void(self, hold_id: str) -> None:
         hold, fact = self.book.budgets.find(hold_id), self.facts[hold_id]
-        if hold is None:
-            return
-        if hold.state == "settled":
-            return
-        self.book.void(hold)
-        fact.held, fact.settled = False, 0
+        if hold is not None and hold.state != "settled":
+            self.book.void(hold)
+            fact.resolve(0, self.book.now, final=True)
 
     @rule(hold_id=holds, cost=amounts, delay=st.sampled_from([0, MINUTE, HOUR]))
     def span_of_a_decision(self, hold_id: str, cost: int, delay: int) -> None:
-        hold, fact = self.book.budgets.find(hold_id), self.facts[hold_id]
-        waits = hold is not None and not hold.final
+        fact = self.facts[hold_id]
         self.book.span(cost, decision_id=f"dec_{hold_id[5:]}", path=fact.path, at=fact.created + delay)
-        if waits:
-            fact.held, fact.settled = False, cost
-        else:
+        if fact.final:
             self.spends.append((fact.path, fact.created + delay, cost))
+        else:
+            fact.resolve(cost, self.book.now, final=True)
 
     @rule(path=agents, cost=amounts, age=st.sampled_from([0, MINUTE, HOUR, DAY, 20 * DAY]))
     def spend(self, path: AgentPath, cost: int, age: int) -> None:
@@ -121,15 +137,13 @@ class BudgetsMachine(RuleBasedStateMachine):
     @rule(ns=jumps)
     def time_passes(self, ns: int) -> None:
         self.book.wait(ns)
-        self._see_expiry()
+        self._see_time()
 
     @rule(daily=limit_sets, monthly=limit_sets, zone=st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu"]))
     def change_limits(self, daily: dict[str, int], monthly: dict[str, int], zone: str) -> None:
         self.zone = zone
-        everywhere = limits(daily, monthly=monthly, zone=zone) | limits({}, zone=zone)
-        for scope in SCOPES:
-            everywhere.setdefault(scope, limits({scope: 0}, zone=zone)[scope].__class__(scope, zone, None, None))
-        self.book.set_limits(everywhere)
+        unlimited = {scope: ScopeLimits(scope, zone, None, None) for scope in SCOPES}
+        self.book.set_limits(unlimited | limits(daily, monthly=monthly, zone=zone))
 
     @rule()
     def restart(self) -> None:
@@ -169,12 +183,25 @@ class BudgetsMachine(RuleBasedStateMachine):
         told = [event for _, event in self.book.state.events(0, 10**6) if b"budget.crossed" in event]
         assert len(stored) == len(told)
 
-    def _see_expiry(self) -> None:
-        """Holds the clock has reached are posted or released."""
+    def _see_time(self) -> None:
+        """Holds the clock has reached are posted or released; after their grace they are final."""
+        post = self.book.config.on_hold_expiry == "post"
         for fact in self.facts.values():
-            if fact.held and fact.created + self.book.config.hold_ttl.ns <= self.book.now:
-                fact.held = False
-                fact.settled = fact.amount if self.book.config.on_hold_expiry == "post" else 0
+            if fact.held and fact.created + TTL <= self.book.now:
+                fact.resolve(fact.amount if post else 0, self.book.now)
+            if fact.resolved is not None and fact.resolved + GRACE <= self.book.now:
+                fact.final = True
+
+    def _left(self, path: AgentPath) -> int | None:
+        """What the tightest limit above an agent leaves, by the facts; `None` without a limit."""
+        sums = self._expected(path, self.book.now)
+        left = []
+        for scope in path.scopes():
+            limit = self.book.limits[scope]
+            for window, nano in (("daily", limit.daily_nano_usd), ("monthly", limit.monthly_nano_usd)):
+                if nano is not None:
+                    left.append(nano - sum(sums[scope, window]))
+        return min(left, default=None)
 
     def _expected(self, path: AgentPath, at: int) -> dict[tuple[str, str], tuple[int, int]]:
         sums: dict[tuple[str, str], tuple[int, int]] = {}
@@ -190,5 +217,5 @@ class BudgetsMachine(RuleBasedStateMachine):
 
 TestBudgets = BudgetsMachine.TestCase
 TestBudgets.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

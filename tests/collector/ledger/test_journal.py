@@ -1,5 +1,7 @@
 """Rows booked, numbered and kept; what the owner did not commit is not."""
 
+import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,9 +38,8 @@ def reopened(journal: Journal, folder: Path, *, committed_frame: int | None = No
 
 
 def cut_of(journal: Journal) -> Cut:
-    newest = journal.newest_cut
     return Cut(
-        k=newest.k + 1 if newest else 0,
+        k=journal.cuts[-1].k + 1 if journal.cuts else 0,
         first=journal.next_seq - journal.pending_rows,
         last=journal.next_seq,
         sealed_at=START_NS,
@@ -100,21 +101,21 @@ def test_any_values_come_back_as_they_were(
 def test_what_waits_is_known_again_after_reopening(folder: Path) -> None:
     clock = Clock()
     journal = Journal(folder, committed_frame=0, clock=clock)
-    assert (journal.pending_frames, journal.pending_bytes, journal.oldest_pending_ns) == (0, 0, None)
+    assert (journal.pending_rows, journal.pending_bytes, journal.oldest_pending_ns) == (0, 0, None)
     book(journal, calls("ab", at=START_NS - 70), counted(2, rejected={"too_large": 1}))
     clock.now_ns += 50
     book(journal, calls([]), counted(0, duplicate=2, rejected={"too_large": 3, "malformed": 1}))
     before = [getattr(journal, name) for name in PENDING]
     traces = SignalCounts(received=9, stored=2, duplicate=2, rejected={"malformed": 1, "too_large": 4})
     assert journal.pending_counts == Counts(traces=traces, from_ns=START_NS - 70, to_ns=START_NS - 70)
-    assert (journal.pending_frames, journal.pending_rows, journal.oldest_pending_ns) == (2, 2, START_NS)
+    assert (journal.pending_rows, journal.oldest_pending_ns) == (2, START_NS)
     assert journal.pending_bytes > 0
     journal = reopened(journal, folder)
     assert [getattr(journal, name) for name in PENDING] == before
     journal.close()
 
 
-PENDING = ["pending_frames", "pending_rows", "pending_bytes", "oldest_pending_ns", "pending_counts"]
+PENDING = ["pending_rows", "pending_bytes", "oldest_pending_ns", "pending_counts"]
 
 
 def test_rows_the_owner_did_not_commit_are_cut_off_and_their_numbers_used_again(journal: Journal, folder: Path) -> None:
@@ -139,8 +140,10 @@ def test_a_cut_behind_the_last_committed_rows_is_kept(journal: Journal, folder: 
     journal.close()
 
 
-def test_rows_are_not_cut_before_the_owner_committed_them(journal: Journal) -> None:
+def test_rows_are_neither_cut_nor_followed_before_the_owner_committed_them(journal: Journal) -> None:
     journal.append(calls("ab"), counted(2))
+    with pytest.raises(AssertionError, match="is not confirmed"):
+        journal.append(calls("ab"), counted(2))
     with pytest.raises(AssertionError, match="rows the owner has not committed"):
         journal.cut(cut_of(journal))
     journal.confirm(journal.next_frame)
@@ -170,7 +173,7 @@ def test_published_frames_are_dropped_and_the_numbers_go_on(folder: Path, monkey
     journal = reopened(journal, folder)
     with pytest.raises(Fatal, match="no longer has all its rows"):
         journal.rows(cut)
-    assert (journal.next_seq, journal.next_frame, journal.newest_cut) == (6, 6, cut)
+    assert (journal.next_seq, journal.next_frame, journal.cuts) == (6, 6, (cut,))
     journal.close()
 
 
@@ -186,7 +189,7 @@ def test_a_writer_has_one_name_for_the_life_of_its_journal(journal: Journal, fol
     journal.close()
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{}", b"[]", b'{"writer":"../x"}', b'{"writer":1}'])
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"[]", b'{"writer":"../x"}', b'{"writer":"w-00000000\\n"}'])
 def test_a_journal_that_lost_its_name_does_not_start_under_another(
     journal: Journal, folder: Path, content: bytes | None
 ) -> None:
@@ -200,14 +203,24 @@ def test_a_journal_that_lost_its_name_does_not_start_under_another(
             Journal(folder, committed_frame=1)
 
 
-def test_a_full_journal_refuses_rows_by_the_name_of_its_limit_and_still_cuts(folder: Path) -> None:
-    journal = Journal(folder, committed_frame=0, max_bytes=3_500)
+def test_a_full_disk_refuses_a_booking_and_changes_nothing(
+    journal: Journal, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     book(journal, calls("a"))
-    book(journal, calls("b"))
-    with pytest.raises(Retryable, match=r"has reached its limit journal\.max_bytes"):
-        book(journal, calls("c" * 500, message="c" * 9))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        with pytest.raises(Retryable):
+            journal.append(calls("b"), counted(1))
+        with pytest.raises(Retryable):
+            journal.cut(cut_of(journal))
+    book(journal, calls("c"))
+    journal = reopened(journal, folder)
     journal.cut(cut_of(journal))
-    assert (journal.next_seq, journal.pending_rows) == (3, 0)
+    assert journal.rows(journal.cuts[0])["entry_id"].to_pylist() == ["a", "c", "conservation"]
     journal.close()
 
 
