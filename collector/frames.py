@@ -190,8 +190,8 @@ class FrameLog:
                 self._segments = self._segments[:-1]
             last = self._segments[-1]
             del last.offsets[first_dropped - last.first + 1 :]
-            os.close(self._fd)
-            self._fd = self._make_durable()
+            old, self._fd = self._fd, self._make_durable()
+            os.close(old)
         except OSError as error:
             raise self._fail(f"Truncating {self._directory} failed: {error}.") from error
         self._bytes = sum(segment.size for segment in self._segments)

@@ -15,7 +15,7 @@ import click
 from collector.demo.closing import close, next_steps
 from collector.demo.folder import prepare
 from collector.demo.parts import Stopped
-from collector.demo.screen import console_for_stdout, screen_for
+from collector.demo.screen import Screen, console_for_stdout, screen_for
 from collector.demo.stage import Stage
 
 NEEDED = ("openai", "opentelemetry.sdk", "opentelemetry.instrumentation.genai.openai", "spanward_client")
@@ -37,31 +37,33 @@ def demo(*, data_dir: str, keep: bool, once: bool, seconds: int, latency_ms: int
     _require_packages()
     data = Path(data_dir)
     screen = screen_for(console_for_stdout())
-    prepare(data, keep=keep)
-    screen.say("demo", f"three agents, one stuck in a retry loop; everything is kept in {data}")
-    code = 0
+    stay = screen.is_terminal and not once
     try:
-        with Stage(data, screen, latency_ms=latency_ms) as stage:
-            _play(stage, seconds=seconds, stay=screen.is_terminal and not once)
+        with prepare(data, keep=keep), Stage(data, screen, latency_ms=latency_ms) as stage:
+            screen.say("demo", f"three agents, one stuck in a retry loop; everything is kept in {data}")
+            _play(stage, seconds=seconds)
+            _look_around(data, screen, stay=stay)
+            while stay:
+                stage.parts.check()
+                time.sleep(0.5)
     except Stopped as stopped:
-        screen.block("\nStopped.")
-        code = 0 if stopped.number == signal.SIGINT else 1
-    screen.block(f"\nEverything is in {data}. Look around:")
-    for line in next_steps(data):
-        screen.block(f"  {line}")
-    sys.exit(code)
+        screen.block(f"Stopped. Everything is in {data}.")
+        sys.exit(0 if stopped.number == signal.SIGINT else 1)
 
 
-def _play(stage: Stage, *, seconds: int, stay: bool) -> None:
+def _play(stage: Stage, *, seconds: int) -> None:
     with stage.screen:
         stage.open()
         stage.follow(seconds)
     close(stage)
+
+
+def _look_around(data: Path, screen: Screen, *, stay: bool) -> None:
+    screen.block(f"\nEverything is in {data}. Look around:")
+    for line in next_steps(data):
+        screen.block(f"  {line}")
     if stay:
-        stage.screen.block(f"\nThe server still runs; ask it at {stage.server.endpoints['control']}. Ctrl-C stops it.")
-    while stay:
-        stage.parts.check()
-        time.sleep(0.5)
+        screen.block("\nThe server still runs. Ctrl-C stops it and leaves the data.")
 
 
 def _require_packages() -> None:

@@ -48,7 +48,7 @@ def next_steps(data: Path) -> Iterator[str]:
     yield f"{command()} report spend --data {data} --by agent,day --format csv"
     yield f"{command()} report activity --data {data} --agent {STUCK.path} --kind hold"
     yield f"{command()} keys list --data {data}"
-    yield f"{command()} demo --data {data} --keep"
+    yield f"{command()} report activity --data {data} --kind key,governance"
 
 
 def command() -> str:

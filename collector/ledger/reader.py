@@ -23,22 +23,21 @@ class Evidence:
 
     def entries(self) -> Iterator[SegmentEntry]:
         """Every committed segment, writer by writer, each writer's in the order of their numbers."""
-        next_k, next_seq, prev, current = 0, 0, "", ""
-        for key in self._store.list(layout.LOGS):
-            place = layout.parse_entry_key(key)
-            if place is None:
-                continue
-            writer, k = place
-            if writer != current:
-                next_k, next_seq, prev, current = 0, 0, "", writer
-            if k != next_k:
-                raise _damaged(f"{layout.entry_key(writer, next_k)} is missing")
-            raw = self._store.get(key) or b""
-            entry = parse(raw, writer=writer, k=k)
-            if entry.seq[0] != next_seq or entry.prev != prev:
-                raise _damaged(f"{key} does not follow the entry before it")
-            next_k, next_seq, prev = k + 1, entry.seq[1] + 1, digest(raw)
-            yield entry
+        # A listing made while segments are sealed may show an entry and not the one before it, so it
+        # only says how far each log goes.
+        places = [place for key in self._store.list(layout.LOGS) if (place := layout.parse_entry_key(key))]
+        for writer, newest in sorted(dict(places).items()):
+            next_seq, prev = 0, ""
+            for k in range(newest + 1):
+                key = layout.entry_key(writer, k)
+                raw = self._store.get(key)
+                if raw is None:
+                    raise _damaged(f"{key} is missing")
+                entry = parse(raw, writer=writer, k=k)
+                if entry.seq[0] != next_seq or entry.prev != prev:
+                    raise _damaged(f"{key} does not follow the entry before it")
+                next_seq, prev = entry.seq[1] + 1, digest(raw)
+                yield entry
 
     def objects(self, from_ns: int, to_ns: int) -> list[Path]:
         """Data files with rows that may have happened or been received in `[from_ns, to_ns)` (Unix ns).

@@ -3,10 +3,10 @@
 Invariants: a request is read whole or not at all; it is read only if it is plain (`plain`) and
 unremarkable: every span has an identity and a possible time, wanted text is text and wanted counts
 are integers, no key is wanted twice, nothing is over a limit. The kernels refuse nothing and mark
-nothing: what is not so is left to `decode.TableBuilder`.
+nothing: what is not so is left to `decode.TableBuilder`. Importing this module compiles it.
 
 A sheet is rows of two numbers: first its state, then its cells. A cell is a column at a row, and its
-value; text lies in the arena, and the value says where.
+value; of text the value says where it lies, in the body first and then in the arena.
 """
 
 from collections.abc import Callable
@@ -14,78 +14,38 @@ from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 
 from collector.receivers import plain
-from collector.receivers.plain import NESTING_MAX, Grid, Vector, copy, is_text, kernel, length, nested, pair, scalar, unknown, varint, word
+from collector.receivers.plain import Grid, Vector, kernel
 
-# Columns every row has; those of the wanted keys follow. Three of bytes, four of text, then numbers.
-TRACE_ID, SPAN_ID, PARENT, NAME, SERVICE, SCOPE, VERSION, KIND, START, END, STATUS, WANTED = range(12)
+# Columns of bytes and of text; those of wanted text follow, then these of numbers, then those of wanted counts.
+TRACE_ID, SPAN_ID, PARENT, NAME, SERVICE, SCOPE, VERSION, WANTED_TEXT = range(8)
+KIND, START, END, STATUS, WANTED_COUNTS = range(5)
 
-# Rows of a sheet: the limits, in their first number; what is used of the sheet and its arena, and the bytes of text
-# in all columns; the fields of the span at hand, by number, and what its resource and scope say: start and end in the
-# body, or the number itself; by column, the last row that has it. Cells follow.
-MAX_ATTRIBUTES, MAX_VALUE_BYTES, LATEST_NS, ROWS, USED, ARENA, TEXT, FIELD = range(8)
+# Rows of a sheet: its limits; the first column of numbers, the first row of cells; what is used of it and of its arena,
+# and how much text all cells stand for; the fields of the span at hand, by number, and what its resource and scope say
+# (start and end in the body, or the number itself); where open lists and maps end; by column, the last row that has it.
+MAX_ATTRIBUTES, MAX_VALUE_BYTES, LATEST_NS, NUMBERS, FIRST, USED, ROWS, ARENA, TEXT, FIELD = range(10)
 _SERVICE_NAME, _SCOPE_NAME, _SCOPE_VERSION, _LEVEL = range(FIELD + 16, FIELD + 20)
 SEEN = _LEVEL + NESTING_MAX
 
-# A key's row in the table: its column (-1: the row is free), whether it counts, its length, its words.
-KEY_COLUMN, KEY_COUNTS, KEY_SIZE, KEY_WORDS = range(4)
+# What is known of a column once it is laid out: its cells and bytes of text; where in the buffer its offsets, validity
+# bits and values begin; the first row and the first byte of text not yet written.
+CELLS, BYTES, OFFSETS, BITS, VALUES, _NEXT_ROW, _NEXT_BYTE, _LAYOUT = range(8)
 
-# A cell's column is in the low bits, its row above; so are a text's length and its start.
+# A cell's column is in the low bits of its first number, a text's length in those of its second.
 COLUMN_BITS = 12
-LENGTH_BITS = 32
-_LENGTH_MASK = (1 << LENGTH_BITS) - 1
+_LENGTH_BITS = 32
 
-# Arrow's offsets are 32 bits wide, and `copy` may write seven bytes after a text.
-TEXT_BYTES_MAX = 2**31 - 1
+# `copy` may write seven bytes after a text; Arrow's offsets are 32 bits wide.
 SLACK_BYTES = 8
+TEXT_BYTES_MAX = 2**31 - 1
 
 # Fields that `wire` declares, as bits by number.
 _RESOURCE_SPANS_FIELDS = _SCOPE_SPANS_FIELDS = _SCOPE_FIELDS = 0b110
-_REQUEST_FIELDS = _RESOURCE_FIELDS = 0b10
+_RESOURCE_FIELDS = 0b10
 _STATUS_FIELDS = 0b1100
 _SPAN_FIELDS = 0b1000_0011_1111_0110
-
-
-def key_hash(first: int, second: int, size: int) -> int:
-    """Where the search for a key begins, before the table's mask; the same in Python and in a kernel."""
-    return (first * 0x5851F42D4C957F2D + second * 0x2545F4914F6CDD1D + size * 0x14057B7EF767814F) >> 48
-
-
-_key_hash = kernel(key_hash)
-
-
-@kernel
-def _tail(body: Vector, at: int, size: int) -> int:
-    """Fewer than eight bytes."""
-    return word(body, at) & ((1 << 8 * size) - 1)
-
-
-@kernel
-def _find(body: Vector, at: int, end: int, keys: Grid) -> int:
-    """The key's place in the table, or the free one where it would be. Its last sixteen bytes lead there."""
-    size = end - at
-    if size >= 8:
-        place = _key_hash(word(body, end - 8), word(body, end - 16 if size >= 16 else at), size)
-    else:
-        place = _key_hash(_tail(body, at, size), 0, size)
-    # The last row is no place of the table: it holds "service.name".
-    mask = keys.shape[0] - 2
-    while keys[place & mask, KEY_COLUMN] >= 0 and not _is_key(body, at, size, keys, place & mask):
-        place += 1
-    return place & mask
-
-
-@kernel
-def _is_key(body: Vector, at: int, size: int, keys: Grid, place: int) -> bool:
-    if keys[place, KEY_SIZE] != size:
-        return False
-    words, rest = size >> 3, size & 7
-    for i in range(words):
-        if word(body, at + 8 * i) != keys[place, KEY_WORDS + i]:
-            return False
-    return rest == 0 or _tail(body, at + 8 * words, rest) == keys[place, KEY_WORDS + words]
 
 
 @kernel
@@ -94,8 +54,8 @@ def _is_small(body: Vector, at: int, end: int, sheet: Grid) -> bool:
     size, limit = end - at, sheet[MAX_VALUE_BYTES, 0]
     if size > 0 and (body[at] == 0x2A or body[at] == 0x32):
         # A map's entry without a value grows by half when it is written again.
-        return 4 * size <= limit and nested(body, at, end, sheet, _LEVEL)
-    return size <= limit and scalar(body, at, end)
+        return 4 * size <= limit and plain.nested(body, at, end, sheet, _LEVEL)
+    return size <= limit and plain.scalar(body, at, end)
 
 
 @kernel
@@ -109,25 +69,41 @@ def _cell(column: int, value: int, sheet: Grid) -> None:
 
 
 @kernel
+def _text(column: int, start: int, end: int, sheet: Grid) -> None:
+    """Note a text of the body at the row at hand."""
+    _cell(column, start << _LENGTH_BITS | end - start, sheet)
+
+
+@kernel
+def _size(value: int) -> int:
+    return value & ((1 << _LENGTH_BITS) - 1)
+
+
+@kernel
+def _column(cell: int) -> int:
+    return cell & ((1 << COLUMN_BITS) - 1)
+
+
+@kernel
 def _attribute(body: Vector, at: int, end: int, keys: Grid, sheet: Grid) -> bool:
     """One entry of a span's attributes; a wanted one becomes a cell."""
-    key, after, value = pair(body, at, end)
+    key, after, value = plain.pair(body, at, end)
     if value < 0:
         return False
-    place = _find(body, key, after, keys)
-    column = keys[place, KEY_COLUMN]
+    place = plain.find(body, key, after, keys)
+    column = keys[place, plain.KEY_COLUMN]
     if column < 0:
-        return is_text(body, key, after) and _is_small(body, value, end, sheet)
+        return plain.is_text(body, key, after) and _is_small(body, value, end, sheet)
     if sheet[SEEN + column, 0] == sheet[ROWS, 0] or value == end or end - value > sheet[MAX_VALUE_BYTES, 0]:
         return False
     sheet[SEEN + column, 0] = sheet[ROWS, 0]
-    if keys[place, KEY_COUNTS]:
-        count, stop = varint(body, value + 1, end)
+    if column >= sheet[NUMBERS, 0]:
+        count, stop = plain.varint(body, value + 1, end)
         _cell(column, count, sheet)
         return body[value] == 0x18 and stop == end and count >= 0
-    text, stop = length(body, value + 1, end)
-    _cell(column, text << LENGTH_BITS | end - text, sheet)
-    return body[value] == 0x0A and stop == end and is_text(body, text, end)
+    text, stop = plain.length(body, value + 1, end)
+    _text(column, text, end, sheet)
+    return body[value] == 0x0A and stop == end and plain.is_text(body, text, end)
 
 
 @kernel
@@ -137,36 +113,38 @@ def _span(body: Vector, at: int, end: int, keys: Grid, sheet: Grid) -> bool:
     for field in range(FIELD, FIELD + 16):
         sheet[field, 0] = sheet[field, 1] = 0
     while at < end:
-        tag = body[at]
-        field = FIELD + (tag >> 3)
-        if tag == 0x4A:
-            start, at = length(body, at + 1, end)
+        if body[at] == 0x4A:
             attributes += 1
+            start, at = plain.length(body, at + 1, end)
             if at < 0 or not _attribute(body, start, at, keys, sheet):
                 return False
-        elif tag == 0x0A or tag == 0x12 or tag == 0x22 or tag == 0x2A:
-            start, at = length(body, at + 1, end)
-            if at < 0 or (tag == 0x2A and not is_text(body, start, at)):
-                return False
-            sheet[field, 0], sheet[field, 1] = start, at
-        elif tag == 0x39 or tag == 0x41:
-            if end - at < 9:
-                return False
-            sheet[field, 0] = word(body, at + 1)
-            at += 9
-        elif tag == 0x30:
-            sheet[field, 0], at = varint(body, at + 1, end)
-            if at < 0:
-                return False
-        elif tag == 0x7A:
-            start, at = length(body, at + 1, end)
-            if at < 0 or not _status(body, start, at, sheet):
-                return False
         else:
-            at = unknown(body, at, end, _SPAN_FIELDS)
+            at = _field(body, at, end, sheet)
             if at < 0:
                 return False
     return attributes <= sheet[MAX_ATTRIBUTES, 0] and _row(body, sheet)
+
+
+@kernel
+def _field(body: Vector, at: int, end: int, sheet: Grid) -> int:
+    """Note a field of a span; the place after it, or -1."""
+    tag, field, start = body[at], FIELD + (body[at] >> 3), at + 1
+    if tag in (0x0A, 0x12, 0x22, 0x2A):
+        start, at = plain.length(body, start, end)
+        sheet[field, 0], sheet[field, 1] = start, at
+        return at if tag != 0x2A or plain.is_text(body, start, at) else -1
+    if tag in (0x39, 0x41):
+        if end - start < 8:
+            return -1
+        sheet[field, 0] = plain.word(body, start)
+        return start + 8
+    if tag == 0x30:
+        sheet[field, 0], at = plain.varint(body, start, end)
+        return at
+    if tag == 0x7A:
+        start, at = plain.length(body, start, end)
+        return at if _status(body, start, at, sheet) else -1
+    return plain.unknown(body, at, end, _SPAN_FIELDS)
 
 
 @kernel
@@ -174,13 +152,13 @@ def _status(body: Vector, at: int, end: int, sheet: Grid) -> bool:
     """The code is noted as the status field's number."""
     while at < end:
         if body[at] == 0x18:
-            sheet[FIELD + 15, 0], at = varint(body, at + 1, end)
+            sheet[FIELD + 15, 0], at = plain.varint(body, at + 1, end)
         elif body[at] == 0x12:
-            start, at = length(body, at + 1, end)
-            if at >= 0 and not is_text(body, start, at):
+            start, at = plain.length(body, at + 1, end)
+            if at >= 0 and not plain.is_text(body, start, at):
                 return False
         else:
-            at = unknown(body, at, end, _STATUS_FIELDS)
+            at = plain.unknown(body, at, end, _STATUS_FIELDS)
         if at < 0:
             return False
     return True
@@ -188,28 +166,26 @@ def _status(body: Vector, at: int, end: int, sheet: Grid) -> bool:
 
 @kernel
 def _row(body: Vector, sheet: Grid) -> bool:
-    """The noted fields as cells; False unless they are an identity and a time that may be."""
-    trace, span, parent, name = sheet[FIELD + 1, 0], sheet[FIELD + 2, 0], sheet[FIELD + 4, 0], sheet[FIELD + 5, 0]
-    if sheet[FIELD + 1, 1] - trace != 16 or not word(body, trace) | word(body, trace + 8):
+    """The noted fields as cells; False unless they are an identity, a possible time and a short name."""
+    trace, span, parent, name = FIELD + 1, FIELD + 2, FIELD + 4, FIELD + 5
+    trace_id, span_id, start, end = sheet[trace, 0], sheet[span, 0], sheet[FIELD + 7, 0], sheet[FIELD + 8, 0]
+    if sheet[trace, 1] - trace_id != 16 or plain.word(body, trace_id) | plain.word(body, trace_id + 8) == 0:
         return False
-    if sheet[FIELD + 2, 1] - span != 8 or not word(body, span):
+    if sheet[span, 1] - span_id != 8 or plain.word(body, span_id) == 0:
         return False
     # A time of 2**63 ns or more is negative here.
-    start, end = sheet[FIELD + 7, 0], sheet[FIELD + 8, 0]
-    if not 0 < start <= sheet[LATEST_NS, 0]:
+    if not 0 < start <= sheet[LATEST_NS, 0] or sheet[name, 1] - sheet[name, 0] > sheet[MAX_VALUE_BYTES, 0]:
         return False
-    name_size, parent_size = sheet[FIELD + 5, 1] - name, sheet[FIELD + 4, 1] - parent
-    if name_size > sheet[MAX_VALUE_BYTES, 0]:
-        return False
-    _cell(TRACE_ID, trace << LENGTH_BITS | 16, sheet)
-    _cell(SPAN_ID, span << LENGTH_BITS | 8, sheet)
-    if parent_size > 0:
-        _cell(PARENT, parent << LENGTH_BITS | parent_size, sheet)
-    _cell(NAME, name << LENGTH_BITS | name_size, sheet)
-    _cell(KIND, _int32(sheet[FIELD + 6, 0]), sheet)
-    _cell(START, start, sheet)
-    _cell(END, max(end, start) if end >= 0 else 2**63 - 1, sheet)
-    _cell(STATUS, _int32(sheet[FIELD + 15, 0]), sheet)
+    _text(TRACE_ID, trace_id, sheet[trace, 1], sheet)
+    _text(SPAN_ID, span_id, sheet[span, 1], sheet)
+    if sheet[parent, 1] > sheet[parent, 0]:
+        _text(PARENT, sheet[parent, 0], sheet[parent, 1], sheet)
+    _text(NAME, sheet[name, 0], sheet[name, 1], sheet)
+    numbers = sheet[NUMBERS, 0]
+    _cell(numbers + KIND, _int32(sheet[FIELD + 6, 0]), sheet)
+    _cell(numbers + START, start, sheet)
+    _cell(numbers + END, max(end, start) if end >= 0 else 2**63 - 1, sheet)
+    _cell(numbers + STATUS, _int32(sheet[FIELD + 15, 0]), sheet)
     sheet[ROWS, 0] += 1
     return True
 
@@ -226,7 +202,7 @@ def _share(note: int, column: int, first: int, sheet: Grid) -> None:
     if start >= 0:
         for row in range(first, rows):
             sheet[ROWS, 0] = row
-            _cell(column, start << LENGTH_BITS | end - start, sheet)
+            _text(column, start, end, sheet)
         sheet[ROWS, 0] = rows
 
 
@@ -234,14 +210,14 @@ def _share(note: int, column: int, first: int, sheet: Grid) -> None:
 def _scope(body: Vector, at: int, end: int, sheet: Grid) -> bool:
     while at < end:
         tag = body[at]
-        if tag == 0x0A or tag == 0x12:
-            start, at = length(body, at + 1, end)
-            if at < 0 or not is_text(body, start, at):
+        if tag in (0x0A, 0x12):
+            start, at = plain.length(body, at + 1, end)
+            if at < 0 or not plain.is_text(body, start, at):
                 return False
             note = _SCOPE_NAME if tag == 0x0A else _SCOPE_VERSION
             sheet[note, 0], sheet[note, 1] = start if at > start else -1, at
         else:
-            at = unknown(body, at, end, _SCOPE_FIELDS)
+            at = plain.unknown(body, at, end, _SCOPE_FIELDS)
             if at < 0:
                 return False
     return True
@@ -254,15 +230,15 @@ def _scope_spans(body: Vector, at: int, end: int, keys: Grid, sheet: Grid) -> bo
     while at < end:
         tag = body[at]
         if tag == 0x12:
-            start, at = length(body, at + 1, end)
+            start, at = plain.length(body, at + 1, end)
             if at < 0 or not _span(body, start, at, keys, sheet):
                 return False
         elif tag == 0x0A:
-            start, at = length(body, at + 1, end)
+            start, at = plain.length(body, at + 1, end)
             if at < 0 or not _scope(body, start, at, sheet):
                 return False
         else:
-            at = unknown(body, at, end, _SCOPE_SPANS_FIELDS)
+            at = plain.unknown(body, at, end, _SCOPE_SPANS_FIELDS)
             if at < 0:
                 return False
     _share(_SCOPE_NAME, SCOPE, first, sheet)
@@ -275,20 +251,20 @@ def _resource(body: Vector, at: int, end: int, keys: Grid, sheet: Grid) -> bool:
     """Attributes of a resource, of which "service.name" is noted; it must be text and given once."""
     while at < end:
         if body[at] != 0x0A:
-            at = unknown(body, at, end, _RESOURCE_FIELDS)
+            at = plain.unknown(body, at, end, _RESOURCE_FIELDS)
             if at < 0:
                 return False
             continue
-        start, at = length(body, at + 1, end)
+        start, at = plain.length(body, at + 1, end)
         if at < 0:
             return False
-        key, after, value = pair(body, start, at)
-        if value < 0 or not is_text(body, key, after) or not _is_small(body, value, at, sheet):
+        key, after, value = plain.pair(body, start, at)
+        if value < 0 or not plain.is_text(body, key, after) or not _is_small(body, value, at, sheet):
             return False
-        if _is_key(body, key, after - key, keys, keys.shape[0] - 1):
+        if plain.is_key(body, key, after - key, keys, keys.shape[0] - 1):
             if sheet[_SERVICE_NAME, 0] >= 0 or value == at or body[value] != 0x0A:
                 return False
-            sheet[_SERVICE_NAME, 0], sheet[_SERVICE_NAME, 1] = length(body, value + 1, at)
+            sheet[_SERVICE_NAME, 0], sheet[_SERVICE_NAME, 1] = plain.length(body, value + 1, at)
     return True
 
 
@@ -299,15 +275,15 @@ def _resource_spans(body: Vector, at: int, end: int, keys: Grid, sheet: Grid) ->
     while at < end:
         tag = body[at]
         if tag == 0x12:
-            start, at = length(body, at + 1, end)
+            start, at = plain.length(body, at + 1, end)
             if at < 0 or not _scope_spans(body, start, at, keys, sheet):
                 return False
         elif tag == 0x0A:
-            start, at = length(body, at + 1, end)
+            start, at = plain.length(body, at + 1, end)
             if at < 0 or not _resource(body, start, at, keys, sheet):
                 return False
         else:
-            at = unknown(body, at, end, _RESOURCE_SPANS_FIELDS)
+            at = plain.unknown(body, at, end, _RESOURCE_SPANS_FIELDS)
             if at < 0:
                 return False
     _share(_SERVICE_NAME, SERVICE, first, sheet)
@@ -315,29 +291,103 @@ def _resource_spans(body: Vector, at: int, end: int, keys: Grid, sheet: Grid) ->
 
 
 @kernel
-def _keep(body: Vector, first: int, sheet: Grid, arena: Vector) -> Vector:
-    """Copy the text of the cells from `first` on into the arena, which may have to grow."""
-    need = sheet[ARENA, 0] + body.size + SLACK_BYTES
-    if need > arena.size:
-        larger = np.empty(2 * need, np.uint8)
-        larger[: sheet[ARENA, 0]] = arena[: sheet[ARENA, 0]]
-        arena = larger
-    return arena
-
-
-@njit(nogil=True)
-def walk(body: Vector, keys: Grid, sheet: Grid) -> bool:
-    """Add a request's spans to the sheet; False, with the sheet as it was, unless all of it is plain."""
-    rows, used = sheet[ROWS, 0], sheet[USED, 0]
-    at, end, taken = 0, body.size, body.size >= 8
-    while taken and at < end:
-        if body[at] == 0x0A:
-            start, at = length(body, at + 1, end)
-            taken = at >= 0 and _resource_spans(body, start, at, keys, sheet)
-        else:
-            at = unknown(body, at, end, _REQUEST_FIELDS)
-            taken = at >= 0
-    if not taken or sheet[USED, 0] > sheet.shape[0]:
-        sheet[ROWS, 0], sheet[USED, 0] = rows, used
-        return False
+def _keep(body: Vector, first: int, sheet: Grid, arena: Vector) -> bool:
+    """Copy the text of the cells from `first` on into the arena; False if all cells' text were too much for Arrow."""
+    used, text, last, kept = sheet[ARENA, 0], sheet[TEXT, 0], -1, -1
+    for cell in range(first, sheet[USED, 0]):
+        if _column(sheet[cell, 0]) < sheet[NUMBERS, 0]:
+            value = sheet[cell, 1]
+            size = _size(value)
+            text += size
+            if text > TEXT_BYTES_MAX or used + size + SLACK_BYTES > arena.size:
+                return False
+            # What a resource or scope says stands in cells one after the other, and is copied once.
+            if value != last:
+                plain.copy(body, value >> _LENGTH_BITS, size, arena, used)
+                last, kept = value, used << _LENGTH_BITS | size
+                used += size
+            sheet[cell, 1] = kept
+    sheet[ARENA, 0], sheet[TEXT, 0] = used, text
     return True
+
+
+@kernel
+def _place(sheet: Grid, layout: Grid) -> int:
+    """Count the columns' cells and give each column its parts of a buffer, whose size is returned."""
+    for cell in range(sheet[FIRST, 0], sheet[USED, 0]):
+        column = _column(sheet[cell, 0])
+        layout[column, CELLS] += 1
+        if column < sheet[NUMBERS, 0]:
+            layout[column, BYTES] += _size(sheet[cell, 1])
+    rows, at = sheet[ROWS, 0], 0
+    for column in range(layout.shape[0]):
+        layout[column, BITS] = at
+        at += (rows + 63) // 64 * 8
+        if column < sheet[NUMBERS, 0]:
+            layout[column, OFFSETS] = at
+            at += (rows + 2) // 2 * 8
+        layout[column, VALUES] = at
+        at += (layout[column, BYTES] + SLACK_BYTES + 7) // 8 * 8 if column < sheet[NUMBERS, 0] else 8 * rows
+    return at
+
+
+@kernel
+def _spread(sheet: Grid, arena: Vector, layout: Grid, buffer: Vector) -> None:
+    """Write every cell to its column's parts of the buffer, which is all zeros."""
+    for cell in range(sheet[FIRST, 0], sheet[USED, 0]):
+        column, row, value = _column(sheet[cell, 0]), sheet[cell, 0] >> COLUMN_BITS, sheet[cell, 1]
+        buffer[layout[column, BITS] + (row >> 3)] |= 1 << (row & 7)
+        if column < sheet[NUMBERS, 0]:
+            _pad(layout, column, row, buffer)
+            size, at = _size(value), layout[column, _NEXT_BYTE]
+            plain.copy(arena, value >> _LENGTH_BITS, size, buffer, layout[column, VALUES] + at)
+            layout[column, _NEXT_BYTE] = at + size
+            _pad(layout, column, row + 1, buffer)
+        else:
+            plain.put(buffer, layout[column, VALUES] + 8 * row, value, 8)
+    for column in range(sheet[NUMBERS, 0]):
+        _pad(layout, column, sheet[ROWS, 0], buffer)
+
+
+@kernel
+def _pad(layout: Grid, column: int, end: int, buffer: Vector) -> None:
+    """Offsets of the rows up to `end` that have none yet: their text ends where the last one ended."""
+    for row in range(layout[column, _NEXT_ROW], end):
+        plain.put(buffer, layout[column, OFFSETS] + 4 * (row + 1), layout[column, _NEXT_BYTE], 4)
+    layout[column, _NEXT_ROW] = end
+
+
+def _entries(stamp: int) -> tuple[Callable[[Vector, Grid, Grid, Vector], bool], Callable[..., tuple[Vector, Grid]]]:
+    """Numba's cache looks at a kernel's file and at what it closes over: `stamp` stands for the file of the others."""
+
+    def walk(body: Vector, keys: Grid, sheet: Grid, arena: Vector) -> bool:
+        """Add a request's spans to the sheet; False, with the sheet as it was, if that is left to the reference."""
+        _ = stamp
+        rows, used = sheet[ROWS, 0], sheet[USED, 0]
+        at, end = 0, body.size
+        taken = end == 0 or 8 <= end <= TEXT_BYTES_MAX
+        while taken and at < end:
+            start, at = plain.length(body, at + 1, end) if body[at] == 0x0A else (-1, -1)
+            taken = at >= 0 and _resource_spans(body, start, at, keys, sheet)
+        if taken and sheet[USED, 0] <= sheet.shape[0] and _keep(body, used, sheet, arena):
+            return True
+        sheet[ROWS, 0], sheet[USED, 0] = rows, used
+        for row in range(SEEN, sheet[FIRST, 0]):
+            sheet[row, 0] = -1
+        return False
+
+    def pack(columns: int, sheet: Grid, arena: Vector) -> tuple[Vector, Grid]:
+        """All cells as Arrow buffers: one block of bytes, and by column where in it what lies."""
+        _ = stamp
+        layout = np.zeros((columns, _LAYOUT), np.int64)
+        buffer = np.zeros(_place(sheet, layout), np.uint8)
+        _spread(sheet, arena, layout, buffer)
+        return buffer, layout
+
+    return (
+        plain.entry("boolean(Array(uint8, 1, 'C', True), int64[:, ::1], int64[:, ::1], uint8[::1])", walk),
+        plain.entry("Tuple((uint8[::1], int64[:, ::1]))(int64, int64[:, ::1], uint8[::1])", pack),
+    )
+
+
+walk, pack = _entries(int.from_bytes(blake2b(Path(plain.__file__).read_bytes(), digest_size=7).digest()))

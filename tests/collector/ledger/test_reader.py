@@ -83,6 +83,13 @@ def test_a_missing_entry_stops_reading_and_is_named(root: Path, missing: int) ->
         list(Evidence(root).entries())
 
 
+def test_a_listing_that_missed_a_fresh_entry_is_no_gap(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = list(Evidence(root).entries())
+    listed = [key for key in keys(root) if not key.endswith("1")]
+    monkeypatch.setattr(DirectoryStore, "list", lambda *_: listed)
+    assert list(Evidence(root).entries()) == before
+
+
 def test_entries_that_do_not_follow_each_other_stop_reading(root: Path) -> None:
     _, key, last = keys(root)[:3]
     place = layout.parse_entry_key(key)

@@ -11,7 +11,7 @@ import pytest
 from collector.ledger import journal as journals
 from collector.ledger import layout, rows
 from collector.ledger import writer as writers
-from collector.ledger.entry import SegmentEntry
+from collector.ledger.entry import SegmentEntry, parse
 from collector.ledger.journal import Counts, Journal
 from collector.ledger.reader import Evidence
 from collector.ledger.store_directory import DirectoryStore
@@ -382,6 +382,26 @@ def test_foreign_data_under_a_segments_name_is_fenced(house: House, data: bytes 
     with pytest.raises(Fatal, match="is not what this writer would put there"):
         house.writer.seal("test")
     assert house.store.list(layout.LOGS) == []
+
+
+@pytest.mark.parametrize("change", ["records_root", "prev", "objects"])
+def test_an_entry_that_differs_from_what_would_be_put_is_fenced(tmp_path: Path, change: str) -> None:
+    house = House(tmp_path, plan=lambda key: Effect.WHOLE if kind_of(key) == "log" else None)
+    house.writer.recover()
+    house.book(["a"])
+    with pytest.raises(Retryable):
+        house.writer.seal("test")
+    path = tmp_path / "store" / layout.entry_key(house.journal.writer_id, 0)
+    entry = parse(path.read_bytes(), writer=house.journal.writer_id, k=0)
+    forged = {
+        "records_root": "00" * 32,
+        "prev": "00" * 32,
+        "objects": (msgspec.structs.replace(entry.objects[0], sha256="00" * 32),),
+    }
+    path.unlink()
+    path.write_bytes(msgspec.structs.replace(entry, **{change: forged[change]}).encode())
+    with pytest.raises(Fatal, match=r"entry/0{12} in the store is not what"):
+        house.writer.seal(RETRY)
 
 
 def lose_entries(house: House) -> dict[str, bytes]:
