@@ -27,7 +27,7 @@ KIND, START, END, STATUS, WANTED_COUNTS = range(5)
 # (start and end in the body, or the number itself); where open lists and maps end; by column, the last row that has it.
 MAX_ATTRIBUTES, MAX_VALUE_BYTES, LATEST_NS, NUMBERS, FIRST, USED, ROWS, ARENA, TEXT, FIELD = range(10)
 _SERVICE_NAME, _SCOPE_NAME, _SCOPE_VERSION, _LEVEL = range(FIELD + 16, FIELD + 20)
-SEEN = _LEVEL + NESTING_MAX
+SEEN = _LEVEL + plain.NESTING_MAX
 
 # What is known of a column once it is laid out: its cells and bytes of text; where in the buffer its offsets, validity
 # bits and values begin; the first row and the first byte of text not yet written.

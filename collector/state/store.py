@@ -10,7 +10,7 @@ import fcntl
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -42,13 +42,14 @@ class State:
         """Open or create the file; raises `ConfigError` when another owner has it or a newer version wrote it."""
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(path, lock_wait_s)
-        with self._fatal("open"):
-            self._writer = _connect(path)
+        with ExitStack() as undo, self._fatal("open"):
+            undo.enter_context(_lock(path, lock_wait_s))
+            self._writer = undo.enter_context(closing(_connect(path)))
             _create_tables(self._writer, path)
-            self._reader = _connect(path)
+            self._reader = undo.enter_context(closing(_connect(path)))
             self._reader.execute("PRAGMA query_only = 1")
             newest = self._reader.execute("SELECT max(id) FROM outbox").fetchone()[0]
+            self._open = undo.pop_all()
         self.last_event: int = newest or self.positions().outbox_taken
         """Id of the newest durable event. Written by the committing thread."""
 
@@ -128,9 +129,7 @@ class State:
 
     def close(self) -> None:
         """Let go of the file; the last group has been committed."""
-        self._reader.close()
-        self._writer.close()
-        self._lock.close()
+        self._open.close()
 
     def _book(self, booked: Booked) -> None:
         self._writer.execute(tables.PUT_POSITIONS, booked.positions)

@@ -1,0 +1,129 @@
+"""80, 90 and 100 % of a budget are told once each, on the way up and also by calls that arrive late.
+
+Complaints of others covered here: mlflow/mlflow#26054 (a crossing by backfill never alerts), LiteLLM
+#3738, #3113 (the same alert again and again), #32597 (80/85/95 once a period).
+"""
+
+import msgspec
+
+from schemas.booking import Event
+from tests.collector.governance.bookkeeping import DAY, HOUR, NOON, Book, limits
+
+
+def told(book: Book) -> list[tuple[str, str]]:
+    """Subject and threshold of the recorded crossings, oldest first."""
+    rows = [msgspec.msgpack.decode(event, type=Event).row for _, event in book.state.events(0, 1000)]
+    return [(str(row["subject"]), str(row["outcome"])) for row in rows if row["kind"] == "budget_crossing"]
+
+
+def test_each_threshold_is_told_once_on_the_way_up(book: Book) -> None:
+    book.set_limits(limits({"acme": 1000}))
+    for _ in range(100):
+        book.spend(10)
+    day = "budget.daily.acme"
+    assert told(book) == [(day, "80"), (day, "90"), (day, "100")]
+
+
+def test_held_money_counts_and_one_step_may_pass_several_thresholds(book: Book) -> None:
+    book.set_limits(limits({"acme": 100}))
+    hold = book.hold(95)
+    book.void(hold)
+    book.hold(95)
+    assert [threshold for _, threshold in told(book)] == ["80", "90"]
+
+
+def test_a_threshold_is_reached_exactly_and_not_a_nano_before(book: Book) -> None:
+    book.set_limits(limits({"acme": 999}))
+    book.spend(799)
+    assert told(book) == []
+    book.spend(1)
+    assert [threshold for _, threshold in told(book)] == ["80"]
+
+
+def test_the_first_refusal_is_the_hundred_percent(book: Book) -> None:
+    """A call that does not fit blocks the agent even while a little is left."""
+    book.set_limits(limits({"acme": 100}, monthly={"acme": 1000}))
+    book.hold(85)
+    for _ in range(3):
+        book.ask(50)
+    assert told(book) == [("budget.daily.acme", "80"), ("budget.daily.acme", "100")]
+
+
+def test_a_budget_of_nothing_crosses_only_when_something_is_asked(book: Book) -> None:
+    book.set_limits(limits({"acme": 0}))
+    book.wait(HOUR)
+    assert told(book) == []
+    book.ask(1)
+    assert told(book) == [("budget.daily.acme", "100")]
+
+
+def test_a_new_window_starts_over(book: Book) -> None:
+    book.set_limits(limits({"acme": 100}))
+    for _ in range(2):
+        book.spend(85)
+        book.wait(DAY)
+    assert [threshold for _, threshold in told(book)] == ["80", "80"]
+
+
+def test_late_calls_cross_the_budget_of_their_own_day(book: Book) -> None:
+    book.set_limits(limits({"acme": 100}))
+    book.wait(3 * DAY)
+    book.spend(85, at=NOON)
+    book.spend(85, at=NOON)
+    assert [threshold for _, threshold in told(book)] == ["80", "90", "100"]
+    assert {crossing.window_start for crossing in book.state.crossings(0)} == {NOON - 12 * HOUR}
+
+
+def test_nothing_is_told_again_after_a_restart(book: Book) -> None:
+    book.set_limits(limits({"acme": 100}))
+    book.spend(85)
+    book.restart()
+    book.spend(1)
+    assert [threshold for _, threshold in told(book)] == ["80"]
+
+
+def test_a_raised_limit_is_measured_anew_and_going_back_repeats_nothing(book: Book) -> None:
+    low, high = limits({"acme": 100}), limits({"acme": 200})
+    book.set_limits(low)
+    book.spend(85)
+    book.set_limits(high)
+    assert [threshold for _, threshold in told(book)] == ["80"]
+    book.spend(80)
+    assert [threshold for _, threshold in told(book)] == ["80", "80"]
+    book.set_limits(low)
+    book.set_limits(high)
+    book.set_limits(low)
+    assert [threshold for _, threshold in told(book)] == ["80", "80", "90", "100"]
+
+
+def test_a_limit_set_below_what_is_spent_is_told_at_once_but_not_for_past_days(book: Book) -> None:
+    book.spend(85)
+    book.wait(DAY)
+    book.spend(85)
+    book.set_limits(limits({"acme": 100}))
+    assert told(book) == [("budget.daily.acme", "80")]
+
+
+def test_a_crossing_says_whose_budget_how_much_and_until_when(book: Book) -> None:
+    book.set_limits(limits({"acme/support": 100_000_000_000}))
+    book.spend(80_500_000_000)
+    row = next(
+        row
+        for row in (msgspec.msgpack.decode(event, type=Event).row for _, event in book.state.events(0, 10))
+        if row["kind"] == "budget_crossing"
+    )
+    assert (row["org"], row["tenant"], row.get("agent")) == ("acme", "support", None)
+    assert row["message"] == (
+        "The daily budget of acme/support reached 80 %: 80.500000000 USD settled and 0.000000000 USD held "
+        "of 100.000000000 USD."
+    )
+    assert msgspec.json.decode(str(row["detail"])) == {
+        "scope": "acme/support",
+        "window": "daily",
+        "window_start": "2026-03-28T00:00:00Z",
+        "resets_at": "2026-03-29T00:00:00Z",
+        "threshold": 80,
+        "limit_usd": "100.000000000",
+        "settled_usd": "80.500000000",
+        "held_usd": "0.000000000",
+    }

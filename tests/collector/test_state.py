@@ -1,0 +1,233 @@
+"""`state.db`: a group is on disk whole or not at all, and everything comes back at start."""
+
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from collector.state.rows import (
+    Booked,
+    Crossing,
+    Entry,
+    Group,
+    HoldRow,
+    Keep,
+    KeptDecision,
+    Positions,
+    Spend,
+)
+from collector.state.store import DEDUPE_ITEM_BYTES, State
+from schemas.errors import ConfigError, Fatal
+
+HOLD = HoldRow(
+    "hold_1", "dec_1", "key", "acme", "support", "triage", "openai", "gpt-4o", "worst_case",
+    100, 200, 50, "held", None, "", 0, None, False,
+)  # fmt: skip
+ENTRY = Entry("hold", "hold_1", "acme", "support", "triage", 0, 0, 50, 0, 100)
+ALL = Keep(spends_since=0, holds_since=0, entries_since=0, decisions_since=0, dedupe_keys=10**9)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "state.db"
+
+
+@pytest.fixture
+def state(path: Path) -> Iterator[State]:
+    state = State(path)
+    yield state
+    state.close()
+
+
+def filled() -> Group:
+    group = Group()
+    group.holds["hold_1"] = HOLD
+    group.entries.append(ENTRY)
+    group.spends["acme", "support", "triage", 900] = 7
+    group.crossings.append(Crossing(0, "acme", "daily", 80, 100, 5))
+    group.decisions.append(KeptDecision("key", "once", b"digest", b"{}", 5))
+    group.meta["name"] = b"value"
+    group.event({"entry_id": "a", "kind": "decision", "event_time": 1})
+    group.booked = Booked(Positions(3, 4, 0), b"k" * DEDUPE_ITEM_BYTES)
+    return group
+
+
+def test_everything_in_a_group_comes_back_after_a_restart(path: Path) -> None:
+    state = State(path)
+    state.commit(filled())
+    state.close()
+    again = State(path)
+    assert again.open_holds() == [HOLD]
+    assert again.hold("hold_1") == HOLD
+    assert again.entries() == [ENTRY]
+    assert list(again.spends(0)) == [Spend("acme", "support", "triage", 900, 7)]
+    assert again.crossings(0) == [Crossing(0, "acme", "daily", 80, 100, 5)]
+    assert again.decisions() == [KeptDecision("key", "once", b"digest", b"{}", 5)]
+    assert again.meta("name") == b"value"
+    assert again.positions() == Positions(3, 4, 0)
+    assert again.dedupe() == [b"k" * DEDUPE_ITEM_BYTES]
+    assert [number for number, _ in again.events(0, 10)] == [1]
+    assert again.last_event == 1
+    again.close()
+
+
+def test_a_fresh_state_is_empty_and_at_the_beginning(state: State) -> None:
+    assert state.positions() == Positions(0, 0, 0)
+    assert (state.last_event, state.open_holds(), state.dedupe(), state.meta("name")) == (0, [], [], None)
+    assert not Group()
+
+
+def test_every_field_of_a_group_makes_it_worth_committing() -> None:
+    for name in Group.__slots__:
+        group = Group()
+        setattr(group, name, getattr(filled(), name) or ["something"])
+        assert group, name
+
+
+def test_a_group_that_cannot_be_written_whole_is_not_written_at_all(state: State, path: Path) -> None:
+    group = filled()
+    group.entries.append(ENTRY._replace(kind="a kind nobody knows"))
+    with pytest.raises(Fatal, match="Cannot write"):
+        state.commit(group)
+    state.close()
+    again = State(path)
+    assert (again.open_holds(), again.entries(), again.last_event, again.positions()) == ([], [], 0, Positions())
+    again.close()
+
+
+def test_budget_entries_are_immutable(state: State, path: Path) -> None:
+    state.commit(filled())
+    with sqlite3.connect(path) as other, pytest.raises(sqlite3.IntegrityError, match="immutable"):
+        other.execute("UPDATE budget_entries SET held = 0")
+    other.close()
+
+
+def test_spends_of_one_slot_add_up(state: State) -> None:
+    for _ in range(3):
+        state.commit(filled())
+    assert [spend.settled for spend in state.spends(0)] == [21]
+    assert list(state.spends(901)) == []
+
+
+def test_a_slot_stops_at_the_largest_amount_instead_of_overflowing(state: State) -> None:
+    for _ in range(3):
+        group = Group()
+        group.spends["acme", "support", "triage", 0] = 2**62
+        state.commit(group)
+    assert [spend.settled for spend in state.spends(0)] == [2**62]
+
+
+def test_event_ids_are_dense_and_never_used_again(path: Path) -> None:
+    state = State(path)
+    for _ in range(3):
+        group = Group()
+        group.event({"entry_id": "a"})
+        state.commit(group)
+    assert [number for number, _ in state.events(0, 2)] == [1, 2]
+    taken = Group()
+    taken.booked = Booked(Positions(1, 1, 3), b"")
+    state.commit(taken)
+    assert state.events(0, 10) == []
+    state.close()
+    again = State(path)
+    again.commit(filled())
+    assert [number for number, _ in again.events(0, 10)] == [4]
+    again.close()
+
+
+def test_taken_events_stay_taken_when_an_older_booking_is_seen(state: State) -> None:
+    for taken in (2, 1):
+        group = Group()
+        group.booked = Booked(Positions(1, 1, taken), b"")
+        state.commit(group)
+    assert state.positions().outbox_taken == 2
+
+
+def test_pruning_leaves_what_was_asked_for(state: State) -> None:
+    for number in range(4):
+        group = filled()
+        final = number % 2 == 0
+        group.holds = {f"hold_{number}": HOLD._replace(id=f"hold_{number}", created=number, final=final)}
+        group.spends = {("acme", "support", "triage", number * 900): 1}
+        group.entries = [ENTRY._replace(recorded_time=number)]
+        group.decisions = [KeptDecision("key", str(number), b"", b"", number)]
+        group.crossings = [Crossing(number * 900, "acme", "daily", 80, 100, 5)]
+        group.booked = Booked(Positions(1, number + 1, 0), bytes([number]) * DEDUPE_ITEM_BYTES)
+        state.commit(group)
+    state.prune(ALL)
+    assert len(state.entries()) == len(state.dedupe()) == 4
+    state.prune(Keep(spends_since=1800, holds_since=2, entries_since=3, decisions_since=1, dedupe_keys=2))
+    assert [spend.slot_time for spend in state.spends(0)] == [1800, 2700]
+    assert [crossing.window_start for crossing in state.crossings(0)] == [1800, 2700]
+    assert [state.hold(f"hold_{number}") is not None for number in range(4)] == [False, True, True, True]
+    assert [entry.recorded_time for entry in state.entries()] == [3]
+    assert [decision.idempotency_key for decision in state.decisions()] == ["1", "2", "3"]
+    assert [keys[0] for keys in state.dedupe()] == [2, 3]
+
+
+def test_the_dedupe_window_keeps_at_least_the_keys_it_promises(state: State) -> None:
+    for number, keys in enumerate((5, 1, 3), start=1):
+        group = Group()
+        group.booked = Booked(Positions(number, number, 0), b"k" * DEDUPE_ITEM_BYTES * keys)
+        state.commit(group)
+    state.prune(ALL._replace(dedupe_keys=4))
+    assert [len(blob) // DEDUPE_ITEM_BYTES for blob in state.dedupe()] == [1, 3]
+    state.prune(ALL._replace(dedupe_keys=5))
+    assert len(state.dedupe()) == 2
+
+
+def test_a_second_owner_is_refused_and_a_later_one_is_not(path: Path, state: State) -> None:
+    with pytest.raises(ConfigError, match="in use by another process"):
+        State(path, lock_wait_s=0)
+    state.close()
+    State(path, lock_wait_s=0).close()
+
+
+def test_a_newer_schema_is_a_clear_error(path: Path) -> None:
+    State(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(ConfigError, match=r"has schema 99, written by a newer spanward"):
+        State(path)
+
+
+def test_a_file_that_is_no_database_is_fatal_and_named(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"not a database, and long enough to be looked at" * 20)
+    with pytest.raises(Fatal, match=r"Cannot open .*state\.db"):
+        State(path)
+
+
+def test_an_acknowledged_group_survives_kill_9(path: Path) -> None:
+    """The process dies in the middle of its next group; what it said was written is there, whole."""
+    program = textwrap.dedent("""
+        import itertools, sys
+        from pathlib import Path
+        from collector.state.rows import Group
+        from collector.state.store import State
+        state = State(Path(sys.argv[1]))
+        for number in itertools.count(1):
+            group = Group()
+            for slot in range(50):
+                group.spends["acme", "support", "triage", slot] = 1
+            group.meta["last"] = str(number).encode()
+            state.commit(group)
+            print(number, flush=True)
+    """)
+    for _ in range(3):
+        with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            for _ in range(20):
+                acknowledged = int(process.stdout.readline())
+            process.kill()
+        state = State(path)
+        committed = int(state.meta("last") or b"0")
+        sums = {spend.settled for spend in state.spends(0)}
+        state.close()
+        assert committed >= acknowledged
+        assert len(sums) == 1, "a group is there whole or not at all"
