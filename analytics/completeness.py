@@ -16,31 +16,9 @@ from analytics.lake import Snapshot, read
 from analytics.measures import UNMETERED_CALLS, UNPRICED_CALLS
 from analytics.query import Query
 from analytics.report import matching
+from schemas.conservation import Counts, SignalCounts
 from schemas.errors import Permanent
 from schemas.tables import EntryKind
-
-
-class SignalCounts(msgspec.Struct, frozen=True):
-    """What became of the spans, log records or metric points of one period."""
-
-    received: int = 0
-    stored: int = 0
-    duplicate: int = 0
-    not_stored: int = 0
-    rejected: dict[str, int] = {}
-
-
-class Period(msgspec.Struct, frozen=True, rename={"from_ns": "from", "to_ns": "to"}):
-    """The `detail` of one conservation entry: what was received from `from_ns` to `to_ns` (Unix ns, both included).
-
-    Without times, nothing that was received in the period was kept.
-    """
-
-    from_ns: int | None = None
-    to_ns: int | None = None
-    traces: SignalCounts = SignalCounts()
-    logs: SignalCounts = SignalCounts()
-    metrics: SignalCounts = SignalCounts()
 
 
 class Closed(msgspec.Struct, frozen=True):
@@ -49,7 +27,7 @@ class Closed(msgspec.Struct, frozen=True):
     writer: str
     seq: int
     at_ns: int
-    period: Period
+    period: Counts
 
     @property
     def began_ns(self) -> int:
@@ -150,7 +128,7 @@ def _closed(snapshot: Snapshot, query: Query) -> Iterable[Closed]:
     found = entries.select("writer", "seq", "event_time", "detail").collect(engine="streaming")
     for writer, seq, at_ns, detail in found.iter_rows():
         try:
-            yield Closed(writer, seq, at_ns, msgspec.json.decode(detail or "", type=Period))
+            yield Closed(writer, seq, at_ns, msgspec.json.decode(detail or "", type=Counts))
         except msgspec.DecodeError as error:
             raise Permanent(
                 f"Conservation entry {seq} of writer {writer} cannot be read: {error}.",

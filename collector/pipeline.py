@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from collector.control.link import OwnerLink
 from collector.dialects import DIALECTS
 from collector.frames import FrameLog
-from collector.ledger.journal import Counts, Journal, SignalCounts
+from collector.ledger.journal import Journal
 from collector.ledger.writer import LedgerWriter
 from collector.pricing.book import PriceBook
 from collector.processors.dedupe import DedupeWindow, blob
@@ -28,6 +28,7 @@ from collector.processors.normalise import normalise
 from collector.processors.price import price
 from collector.receivers.commit_group import Frame, read_payload
 from schemas.booking import Booked, Booking, Event, Pending, Poll
+from schemas.conservation import Counts, SignalCounts
 from schemas.errors import Fatal, Retryable, SpanwardError
 
 _log = logging.getLogger(__name__)

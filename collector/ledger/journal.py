@@ -26,6 +26,7 @@ import zstandard
 
 from collector.frames import FrameLog, sync_folder
 from collector.ledger import rows
+from schemas.conservation import Counts
 from schemas.errors import Fatal
 from schemas.tables import LEDGER_SCHEMA
 
@@ -37,55 +38,6 @@ _HEAD_LENGTH = struct.Struct("<I")
 _ZSTD_LEVEL = 1
 
 Failpoint = Callable[[str], None]
-
-
-class SignalCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the rows of one OTLP signal. `rejected` counts by reason."""
-
-    received: int = 0
-    stored: int = 0
-    duplicate: int = 0
-    rejected: dict[str, int] = {}
-    not_stored: int = 0
-
-    def __post_init__(self) -> None:
-        accounted = self.stored + self.duplicate + sum(self.rejected.values()) + self.not_stored
-        assert self.received == accounted, f"{self.received} rows received, {accounted} accounted for: {self}"
-
-    def __add__(self, other: "SignalCounts") -> "SignalCounts":
-        reasons = sorted(self.rejected.keys() | other.rejected.keys())
-        return SignalCounts(
-            received=self.received + other.received,
-            stored=self.stored + other.stored,
-            duplicate=self.duplicate + other.duplicate,
-            rejected={why: self.rejected.get(why, 0) + other.rejected.get(why, 0) for why in reasons},
-            not_stored=self.not_stored + other.not_stored,
-        )
-
-
-class Counts(msgspec.Struct, frozen=True, kw_only=True, rename={"from_ns": "from", "to_ns": "to"}):
-    """What became of everything received between two times (Unix ns, both included), by signal.
-
-    Metrics alone may be received and not stored. Encoded, this is the `detail` of a conservation row.
-    """
-
-    traces: SignalCounts = SignalCounts()
-    logs: SignalCounts = SignalCounts()
-    metrics: SignalCounts = SignalCounts()
-    from_ns: int | None = None
-    to_ns: int | None = None
-
-    def __post_init__(self) -> None:
-        assert self.traces.not_stored == self.logs.not_stored == 0
-
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(
-            traces=self.traces + other.traces,
-            logs=self.logs + other.logs,
-            metrics=self.metrics + other.metrics,
-            from_ns=min((t for t in (self.from_ns, other.from_ns) if t is not None), default=None),
-            to_ns=max((t for t in (self.to_ns, other.to_ns) if t is not None), default=None),
-        )
 
 
 class Cut(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -215,6 +167,7 @@ class Journal:
         so, before the next. Raises `Retryable` when there is no room.
         """
         assert table.schema.equals(ROW_SCHEMA), table.schema
+        assert counts.balanced, counts
         assert self._confirmed >= self._rows_end, "the booking before this one is not confirmed"
         if table.num_rows:
             received = pc.min_max(table["received_time"]).as_py()

@@ -22,8 +22,9 @@ import pyarrow.compute as pc
 from collector.ledger import entry as entries
 from collector.ledger import layout, rows
 from collector.ledger.entry import ObjectRef, SegmentEntry
-from collector.ledger.journal import Counts, Cut, Journal
+from collector.ledger.journal import Cut, Journal
 from collector.ledger.store import Exists, ObjectStore
+from schemas.conservation import Counts
 from schemas.errors import ConfigError, Fatal, Permanent
 from schemas.ids import new_id
 from schemas.quantities import Duration, Size

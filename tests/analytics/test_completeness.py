@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from analytics import completeness, lake
 from analytics.completeness import Completeness, Metrics
-from collector.ledger.journal import Counts, SignalCounts
+from schemas.conservation import Counts, SignalCounts
 from schemas.errors import Permanent
 from schemas.tables import EntryKind
 from tests.analytics.asking import answer, written

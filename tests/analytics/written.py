@@ -6,9 +6,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from collector.ledger.journal import ROW_SCHEMA, Counts, Journal, SignalCounts
+from collector.ledger.journal import ROW_SCHEMA, Journal
 from collector.ledger.store_directory import DirectoryStore
 from collector.ledger.writer import Config, LedgerWriter
+from schemas.conservation import Counts, SignalCounts
 from schemas.tables import EntryKind
 
 NOON_NS = 1_795_521_600_000_000_000  # 2026-11-24T12:00:00Z

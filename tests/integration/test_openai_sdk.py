@@ -53,19 +53,20 @@ def test_calls_forwarded_by_a_real_collector_are_booked_as_the_provider_billed_t
 
 
 def assert_booked_as_billed(served: Served, billed: dict[str, dict[str, int]]) -> None:
-    """Each model's calls and tokens are the provider's; the refused call is there, and costs nothing known."""
+    """Each model's calls and tokens are the provider's; the call it refused is on record and costs nothing."""
     served.seal()
-    report = served.report("spend", "--by", "agent,model")
-    booked = {row["model"]: row for row in report["rows"]}
-    assert {row["agent"] for row in report["rows"]} == {"default"}
-    assert {model: {name: row[name] for name in BILLED} for model, row in booked.items() if model != REFUSED} == {
+    spend = served.report("spend", "--by", "agent,model")
+    booked = {row["model"]: row for row in spend["rows"]}
+    assert {row["agent"] for row in spend["rows"]} == {"default"}
+    assert {model: {name: row[name] for name in BILLED} for model, row in booked.items()} == {
         model: {name: bill[name] for name in BILLED} for model, bill in billed.items()
     }
-    assert all(row["unmetered_calls"] == 0 and _usd(row) > 0 for model, row in booked.items() if model in billed)
-    refused = booked[REFUSED]
-    assert (refused["calls"], refused["failed_calls"], refused["cost_usd"]) == (0, 1, None)
-    completeness = report["completeness"]
+    assert all(row["unmetered_calls"] == 0 and _usd(row) > 0 for row in booked.values())
+    activity = served.report("activity")["rows"]
+    refused = [row for row in activity if row["kind"] == "call" and row["subject"] == REFUSED]
+    assert [(row["outcome"], row["cost_usd"]) for row in refused] == [("error", None)]
     sent = sum(bill["calls"] for bill in billed.values()) + 1
+    completeness = spend["completeness"]
     assert (completeness["received"], completeness["stored"]) == (sent, sent)
     assert (completeness["duplicate"], completeness["rejected"]) == (0, 0)
 

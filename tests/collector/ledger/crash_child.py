@@ -13,9 +13,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from collector.ledger import journal as journals
-from collector.ledger.journal import Counts, Cut, Journal
+from collector.ledger.journal import Cut, Journal
 from collector.ledger.store_directory import DirectoryStore
 from collector.ledger.writer import RETRY, Config, LedgerWriter
+from schemas.conservation import Counts
 from tests.collector.ledger.samples import DEPLOYMENT, SECOND_NS, START_NS, calls, counted
 
 FAILPOINTS = [

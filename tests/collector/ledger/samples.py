@@ -11,11 +11,12 @@ import pyarrow as pa
 
 from collector.ledger import layout, rows
 from collector.ledger.entry import SegmentEntry
-from collector.ledger.journal import ROW_SCHEMA, Counts, Journal, SignalCounts
+from collector.ledger.journal import ROW_SCHEMA, Journal
 from collector.ledger.reader import Evidence
 from collector.ledger.store import ObjectStore
 from collector.ledger.store_directory import DirectoryStore
 from collector.ledger.writer import Config, LedgerWriter
+from schemas.conservation import Counts, SignalCounts
 from schemas.tables import EntryKind
 
 START_NS = 1_790_000_000_000_000_000

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from collector.ledger.journal import Counts
 from collector.ledger.store_directory import DirectoryStore
+from schemas.conservation import Counts
 from schemas.errors import Fatal
 from tests.collector.ledger import crash_child
 from tests.collector.ledger.samples import audit, ids_in_any_object

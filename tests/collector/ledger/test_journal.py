@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from collector.ledger import journal as journals
 from collector.ledger import rows
-from collector.ledger.journal import ROW_SCHEMA, Counts, Cut, Journal, SignalCounts
+from collector.ledger.journal import ROW_SCHEMA, Cut, Journal
+from schemas.conservation import Counts, SignalCounts
 from schemas.errors import Fatal, Retryable
 from schemas.tables import LEDGER_SCHEMA
 from tests.collector.ledger.samples import START_NS, Clock, book, calls, counted
@@ -235,18 +236,17 @@ def test_a_table_of_other_columns_is_a_bug_and_stops(journal: Journal) -> None:
     [{"received": 1}, {"stored": 1}, {"received": 3, "stored": 1, "duplicate": 1}, {"rejected": {"malformed": 2}}],
     ids=str,
 )
-def test_counts_that_do_not_add_up_are_a_bug_and_stop(fields: dict[str, Any]) -> None:
+def test_counts_that_do_not_add_up_are_a_bug_and_stop(journal: Journal, fields: dict[str, Any]) -> None:
     with pytest.raises(AssertionError):
-        SignalCounts(**fields)
+        journal.append(calls(()), Counts(traces=SignalCounts(**fields)))
 
 
-def test_only_metrics_may_be_received_and_not_stored() -> None:
+def test_only_metrics_may_be_received_and_not_stored(journal: Journal) -> None:
     read = SignalCounts(received=5, not_stored=5)
-    assert Counts(metrics=read).metrics.not_stored == 5
-    with pytest.raises(AssertionError):
-        Counts(traces=read)
-    with pytest.raises(AssertionError):
-        Counts(logs=read)
+    book(journal, calls(()), Counts(metrics=read))
+    for counts in (Counts(traces=read), Counts(logs=read)):
+        with pytest.raises(AssertionError):
+            journal.append(calls(()), counts)
 
 
 SIGNAL = st.builds(

@@ -12,10 +12,11 @@ from collector.ledger import journal as journals
 from collector.ledger import layout, rows
 from collector.ledger import writer as writers
 from collector.ledger.entry import SegmentEntry, parse
-from collector.ledger.journal import Counts, Journal
+from collector.ledger.journal import Journal
 from collector.ledger.reader import Evidence
 from collector.ledger.store_directory import DirectoryStore
 from collector.ledger.writer import RETRY, Config, LedgerWriter
+from schemas.conservation import Counts
 from schemas.errors import ConfigError, Fatal, Retryable
 from schemas.quantities import Duration, Size
 from schemas.tables import LEDGER_SCHEMA, EntryKind
