@@ -47,7 +47,7 @@ class SpoolConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     max_bytes: Size = Size("10GiB")
     """Most disk the spool may take. When it is full requests are refused with a retryable status."""
     segment_bytes: Size = Size("64MiB")
-    """Size of one file of the spool and of the journal."""
+    """Size of one file of the spool; a file is deleted once all of it is booked."""
 
 
 class Processors(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

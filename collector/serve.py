@@ -14,7 +14,6 @@ import uvloop
 
 from collector.access.bootstrap import BootstrapResult
 from collector.config import Config, config_options, load_or_exit
-from collector.service import Ingest, Service, start_owner
 from schemas.errors import Fatal, Retryable, SpanwardError
 
 EXIT_FATAL = 70
@@ -44,6 +43,8 @@ def serve(ctx: click.Context, data_dir: Path, config_path: Path | None, override
 
 
 async def _serve(data_dir: Path, config: Config) -> SpanwardError | None:
+    from collector.service import Service
+
     service = Service(data_dir, config)
     await service.run(_announce)
     return service.fatal
@@ -97,6 +98,8 @@ def _seal_here(data_dir: Path, config: Config) -> None:
     """No collector runs: do what its next start would do, then stop again."""
     if not (data_dir / "state").is_dir():
         raise Fatal(f"{data_dir} is not a data directory.", fix="Give the directory that spanward serve was given.")
+    from collector.service import Ingest, start_owner
+
     failures: list[SpanwardError] = []
     owner = start_owner(data_dir, config)
     try:

@@ -11,6 +11,7 @@ class Endpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """One listening address, `HOST:PORT`; port 0 picks a free one."""
 
     endpoint: str
+    """`HOST:PORT` to listen on; port 0 takes a free one."""
 
 
 class Protocols(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

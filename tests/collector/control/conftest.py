@@ -10,7 +10,7 @@ from tests.collector.control.owner_process import OwnerProcess
 
 @pytest.fixture
 def prepare(tmp_path: Path) -> Iterator[Callable[..., OwnerProcess]]:
-    """`prepare(budgets=…, control=…)` makes a data directory whose owner can be started."""
+    """`prepare(limits=…, control=…, budgets=…)` makes a data directory whose owner can be started."""
     made: list[OwnerProcess] = []
 
     def make(**settings: object) -> OwnerProcess:
@@ -24,5 +24,5 @@ def prepare(tmp_path: Path) -> Iterator[Callable[..., OwnerProcess]]:
 
 @pytest.fixture
 def start(prepare: Callable[..., OwnerProcess]) -> Callable[..., OwnerProcess]:
-    """`start(budgets=…, control=…)` starts an owner on a fresh data directory."""
+    """`start(limits=…, control=…, budgets=…)` starts an owner on a fresh data directory."""
     return lambda **settings: prepare(**settings).start()

@@ -34,15 +34,15 @@ _CALL_NUMBERS = ("start_time", "end_time", "cost_nano_usd")
 
 
 class OwnerProcess:
-    """`budgets` are limits in USD by scope, such as `{"acme/support": {"daily": "50"}}`; all else is settings."""
+    """`limits` are in USD by scope, such as `{"acme/support": {"daily": "50"}}`; all else is settings."""
 
     def __init__(
-        self, data: Path, *, budgets: Mapping[str, Mapping[str, str]] | None = None, zone: str = "UTC", **settings: Any
+        self, data: Path, *, limits: Mapping[str, Mapping[str, str]] | None = None, zone: str = "UTC", **settings: Any
     ) -> None:
         self.data = data
         self.settings = settings
         (data / "state").mkdir(parents=True)
-        self.govern(budgets or {}, zone=zone)
+        self.govern(limits or {}, zone=zone)
         self.store = KeyStore(access_path(data), clock=time.time_ns)
         self.admin, _ = self.store.create_admin_token(actor="user:test")
         self.key = self.new_key(TRIAGE)
@@ -52,22 +52,28 @@ class OwnerProcess:
     def new_key(self, path: str) -> str:
         return self.store.create_agent_key(AgentPath.parse(path), actor="user:test")[0]
 
-    def govern(self, budgets: Mapping[str, Mapping[str, str]], *, zone: str = "UTC") -> None:
+    def govern(self, limits: Mapping[str, Mapping[str, str]], *, zone: str = "UTC") -> None:
         """Write the governance files of these limits, and of the scopes above them."""
         root = self.data / "governance"
-        for scope in {TRIAGE, *budgets}:
+        for scope in {TRIAGE, *limits}:
             org, tenant, agent = (*scope.split("/"), "", "")[:3]
-            self._limit(root / org / "org.yaml", {"time_zone": zone}, budgets.get(org))
+            self._limit(root / org / "org.yaml", {"time_zone": zone}, limits.get(org))
             if tenant:
-                self._limit(root / org / tenant / "tenant.yaml", {}, budgets.get(f"{org}/{tenant}"))
+                self._limit(root / org / tenant / "tenant.yaml", {}, limits.get(f"{org}/{tenant}"))
             if agent:
-                self._limit(root / org / tenant / "agents" / f"{agent}.yaml", {}, budgets.get(scope))
+                self._limit(root / org / tenant / "agents" / f"{agent}.yaml", {}, limits.get(scope))
 
     def start(self) -> "OwnerProcess":
         pairs = [socket.socketpair() for _ in range(2)]
         descriptors = [theirs.fileno() for _, theirs in pairs]
         control = {"endpoint": "127.0.0.1:0", "follow_interval": "50ms", **self.settings.get("control", {})}
-        settings = {"budgets": {}, "dedupe_keys": 1000, "operator_token": "operator", **self.settings, "control": control}
+        settings = {
+            "budgets": {},
+            "dedupe_keys": 1000,
+            "operator_token": "operator",
+            **self.settings,
+            "control": control,
+        }
         command = [sys.executable, "-m", "collector.control", "--data", str(self.data)]
         self._process = subprocess.Popen(
             [*command, "--fd", ",".join(map(str, descriptors))],
@@ -142,7 +148,14 @@ class OwnerProcess:
         self.frames = position.journal_frame
         return position
 
-    def book(self, *, spends: list[Spend] | None = None, calls: list[dict[str, Any]] | None = None, taken: int = 0, dedupe: bytes = b"") -> Booked:
+    def book(
+        self,
+        *,
+        spends: list[Spend] | None = None,
+        calls: list[dict[str, Any]] | None = None,
+        taken: int = 0,
+        dedupe: bytes = b"",
+    ) -> Booked:
         """The next booking; `calls` have path, cost_nano_usd and what else a call says."""
         self.frames += 1
         return self.send(booking(self.frames, spends=spends, calls=calls, taken=taken, dedupe=dedupe))
@@ -177,17 +190,25 @@ class OwnerProcess:
         assert self._process is not None
         self._process.send_signal(number)
 
-    def _limit(self, file: Path, other: dict[str, object], budgets: Mapping[str, str] | None) -> None:
+    def _limit(self, file: Path, other: dict[str, object], limits: Mapping[str, str] | None) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        limits = {window: {"usd": usd} for window, usd in (budgets or {}).items()}
-        file.write_text(json.dumps(other | {"budgets": limits}))
+        budgets = {window: {"usd": usd} for window, usd in (limits or {}).items()}
+        file.write_text(json.dumps(other | {"budgets": budgets}))
 
 
 def booking(
-    frame: int, *, spends: list[Spend] | None = None, calls: list[dict[str, Any]] | None = None, taken: int = 0, dedupe: bytes = b""
+    frame: int,
+    *,
+    spends: list[Spend] | None = None,
+    calls: list[dict[str, Any]] | None = None,
+    taken: int = 0,
+    dedupe: bytes = b"",
 ) -> Booking:
     """A booking as ingest builds it."""
-    rows = [dict(zip(_TEXTS, path.split("/"), strict=True), slot_time=slot, cost_nano_usd=cost, calls=1) for path, slot, cost in spends or []]
+    rows = [
+        dict(zip(_TEXTS, path.split("/"), strict=True), slot_time=slot, cost_nano_usd=cost, calls=1)
+        for path, slot, cost in spends or []
+    ]
     spend_schema = [(name, pa.string()) for name in _TEXTS]
     spend_schema += [(name, pa.int64()) for name in ("slot_time", "cost_nano_usd", "calls")]
     full = [dict(zip(_TEXTS, call["path"].split("/"), strict=True)) | call for call in calls or []]
