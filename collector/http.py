@@ -74,6 +74,7 @@ class HttpServer:
             proxy_headers=False,
             access_log=False,
             log_config=None,
+            log_level="warning",
             server_header=False,
             date_header=False,
             timeout_keep_alive=75,

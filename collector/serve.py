@@ -5,6 +5,8 @@ reads back what is durable).
 """
 
 import json
+import logging
+import sys
 import time
 from pathlib import Path
 
@@ -33,6 +35,7 @@ def data_option(command: click.decorators.FC) -> click.decorators.FC:
 def serve(ctx: click.Context, data_dir: Path, config_path: Path | None, overrides: tuple[str, ...]) -> None:
     """Receive OTLP, keep budgets, answer decisions, write the ledger. Stops cleanly on SIGTERM."""
     config = load_or_exit(config_path, overrides)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
         fatal = uvloop.run(_serve(data_dir.resolve(), config))
     except SpanwardError as error:

@@ -7,7 +7,7 @@ add a series.
 
 from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
@@ -21,6 +21,8 @@ class Telemetry:
     """One process's metrics. Safe from any thread."""
 
     def __init__(self) -> None:
+        # The time a counter was made doubles every series and no dashboard of the Collector's knows it.
+        disable_created_metrics()
         self._registry = CollectorRegistry()
         ProcessCollector(namespace="otelcol", registry=self._registry)
         labels = ("receiver", "transport")

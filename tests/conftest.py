@@ -1,6 +1,7 @@
 """Requests of tests in, real things out: a served Spanward, a peer's executable, and the list of who was absent."""
 
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -14,8 +15,9 @@ SERVERS = pytest.StashKey[list[Served]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the list of tests that miss a tool."""
+    """Start the list of tests that miss a tool. A run that is told to end ends its servers too."""
     config.stash[LEFT_OUT] = {}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture

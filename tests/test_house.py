@@ -5,6 +5,7 @@ The rules themselves live in `tests/house/`; that each of them catches a breach 
 
 import doctest
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import Served
 from tests.house import dependencies, documents, sizes, structure, words
 from tests.house.source import ROOT, Source, load
 
@@ -84,22 +86,27 @@ def test_tool(command: list[str]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_console_blocks_run_as_printed(texts: dict[str, str], tmp_path: Path, subtests: pytest.Subtests) -> None:
-    """Each block runs in a folder that looks like the root, so that what it writes is thrown away.
+def test_console_blocks_run_as_printed(
+    texts: dict[str, str], served: Served, tmp_path: Path, subtests: pytest.Subtests
+) -> None:
+    """Each block runs in a folder that looks like a fresh clone after `make setup`, beside a data
+    directory, `data`, that was served once and holds no call. What it writes is thrown away.
     Output that the README shows must come out; `...` stands for what differs from run to run.
     """
+    served.stop()
     blocks = [
         (path, block) for path, text in texts.items() if path.endswith(".md") for block in documents.consoles(text)
     ]
     assert "README.md" in {path for path, _ in blocks}, f"README.md has no console block under {documents.RUN_MARKER}"
-    for number, (path, block) in enumerate(blocks):
+    for path, block in blocks:
         with subtests.test(f"{path}:{block.line}"):
-            folder = tmp_path / str(number)
-            folder.mkdir()
-            for entry in ROOT.iterdir():
-                (folder / entry.name).symlink_to(entry)
+            clone = tmp_path / f"clone-{path.replace('/', '-')}-{block.line}"
+            clone.mkdir()
+            for name in {".venv", *(committed.partition("/")[0] for committed in texts)}:
+                (clone / name).symlink_to(ROOT / name)
+            shutil.copytree(served.data, clone / "data")
             for command, promised in block.steps:
-                printed = _run_as_a_reader(command, folder)
+                printed = _run_as_a_reader(command, clone)
                 if promised.strip():
                     assert doctest.OutputChecker().check_output(promised, printed, LOOSELY), printed
 

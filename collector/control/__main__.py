@@ -6,7 +6,9 @@ socket reaches its end, and on Linux by a signal too.
 """
 
 import argparse
+import asyncio
 import ctypes
+import gc
 import json
 import logging
 import os
@@ -18,7 +20,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from collector.control.process import Settings, run
+from collector.control.process import Outside, Settings, run
 from schemas.errors import Fatal, SpanwardError
 from schemas.quantities import Duration, Size
 
@@ -38,7 +40,7 @@ def main() -> int:
     try:
         settings = msgspec.json.decode(sys.stdin.buffer.read(), type=Settings, dec_hook=_quantity)
         connections = [socket.socket(fileno=int(number)) for number in given.fd.split(",")]
-        uvloop.run(run(given.data, connections, settings, announce=_announce))
+        uvloop.run(_run(given.data, connections, settings))
     except Fatal as error:
         sys.stderr.write(f"Error: {error.diagnostics()}\n")
         return EXIT_FATAL
@@ -48,7 +50,17 @@ def main() -> int:
     return 0
 
 
+async def _run(data_dir: Path, connections: list[socket.socket], settings: Settings) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await run(data_dir, settings, Outside(connections, stop, _announce))
+
+
 def _announce(url: str) -> None:
+    # What was restored lives as long as the process: no full collection need ever look at it.
+    gc.collect()
+    gc.freeze()
     sys.stdout.write(json.dumps({"control": url}) + "\n")
     sys.stdout.flush()
 

@@ -206,7 +206,7 @@ class Owner:
     def _actual(self, hold: Hold, request: SettleRequest) -> int:
         tokens = (request.input_tokens, request.output_tokens)
         if request.cost_usd is not None and tokens == (None, None):
-            return parse_usd(request.cost_usd)
+            return _usd(request.cost_usd)
         if request.cost_usd is not None or tokens == (None, None):
             raise Permanent(
                 "A settlement needs either `$.cost_usd` or `$.input_tokens` and `$.output_tokens`.",
@@ -231,3 +231,10 @@ class _Asked(NamedTuple):
 
 def _actor(credential: Credential) -> str:
     return f"agent:{credential.path()}" if credential.kind == "agent" else f"user:{credential.id}"
+
+
+def _usd(text: str) -> int:
+    try:
+        return parse_usd(text)
+    except Permanent as error:
+        raise Permanent(f"`$.cost_usd`: {error.what}", fix=error.fix) from None

@@ -6,9 +6,7 @@ nothing in order, because what memory says is then not to be trusted.
 """
 
 import asyncio
-import gc
 import logging
-import signal
 import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -59,41 +57,43 @@ class Running(NamedTuple):
     keys: KeyStore
     bell: Bell
     seals: Seals
+    keys_follower: KeyFollower
     governance: GovernanceFollower
 
 
-async def run(
-    data_dir: Path, connections: list[socket.socket], settings: Settings, *, announce: Callable[[str], None]
-) -> None:
-    """Serve until SIGTERM or until ingest hangs up; `announce` is told the URL once questions are answered.
+class Outside(NamedTuple):
+    """Connections to ingest, what ends the process, and who is told the URL once questions are answered."""
+
+    connections: list[socket.socket]
+    stop: asyncio.Event
+    announce: Callable[[str], None]
+
+
+async def run(data_dir: Path, settings: Settings, outside: Outside) -> None:
+    """Serve until `stop` is set or ingest hangs up.
 
     Raises `ConfigError` for what the operator must mend, `Fatal` when memory and disk may differ.
     """
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with ExitStack() as stack:
         listener = bind(settings.control.endpoint, setting="extensions.control.endpoint")
         stack.callback(listener.close)
         running = _restore(data_dir, settings, stack)
         try:
             async with asyncio.TaskGroup() as tasks:
-                await _serve(running, settings, _Wires(connections, listener, stop, tasks), announce)
+                await _serve(running, settings, outside, _Loop(listener, tasks))
         except* SpanwardError as errors:
             raise _first(errors) from errors
 
 
-class _Wires(NamedTuple):
-    """What connects this process to others, and its tasks to one fate."""
+class _Loop(NamedTuple):
+    """The open port, and the tasks that share one fate."""
 
-    connections: list[socket.socket]
     listener: socket.socket
-    stop: asyncio.Event
     tasks: asyncio.TaskGroup
 
 
-async def _serve(running: Running, settings: Settings, wires: _Wires, announce: Callable[[str], None]) -> None:
-    committer, tasks = running.parts.committer, wires.tasks
+async def _serve(running: Running, settings: Settings, outside: Outside, loop: _Loop) -> None:
+    committer, tasks = running.parts.committer, loop.tasks
     committer.on_durable = running.bell.ring
     tasks.create_task(committer.run())
     doors = Doors(running.owner, running.seals, running.keys.authenticate, settings.operator_token)
@@ -101,19 +101,18 @@ async def _serve(running: Running, settings: Settings, wires: _Wires, announce: 
     def on_bug(error: Exception) -> None:
         tasks.create_task(_fail(error))
 
-    api = Api(doors, settings.control, on_bug=on_bug)
-    server = HttpServer(api, wires.listener)
+    # What changed while nobody looked is recorded before the first question is answered.
+    await running.keys_follower.poll()
+    await committer.durable()
+    server = HttpServer(Api(doors, settings.control, on_bug=on_bug), loop.listener)
     await server.start()
-    loops = [tasks.create_task(each) for each in _loops(running, settings, wires)]
-    # What was restored lives as long as the process: a full collection need not look at it again.
-    gc.collect()
-    gc.freeze()
-    announce(f"http://{address(wires.listener)}")
-    await wires.stop.wait()
+    background = [tasks.create_task(each) for each in _background(running, settings, outside)]
+    outside.announce(f"http://{address(loop.listener)}")
+    await outside.stop.wait()
     running.seals.close()
     await server.stop()
-    for loop in loops:
-        loop.cancel()
+    for task in background:
+        task.cancel()
     committer.stop()
 
 
@@ -133,19 +132,19 @@ def _restore(data_dir: Path, settings: Settings, stack: ExitStack) -> Running:
     governance = GovernanceFollower(governance_path(data_dir), owner, parts, clock=clock)
     governance.start()
     bell = Bell()
-    return Running(parts, owner, keys, bell, Seals(bell, now_ms=clock() // 10**6), governance)
+    seals = Seals(bell, now_ms=clock() // 10**6)
+    return Running(parts, owner, keys, bell, seals, KeyFollower(keys, state, committer), governance)
 
 
-def _loops(running: Running, settings: Settings, wires: _Wires) -> list[Coroutine[None, None, None]]:
+def _background(running: Running, settings: Settings, outside: Outside) -> list[Coroutine[None, None, None]]:
     """What runs beside the endpoint."""
     parts, owner = running.parts, running.owner
     door = IngestDoor(IngestParts(*parts[:3], owner, running.seals, running.bell), clock=time.time_ns)
-    key_follower = KeyFollower(running.keys, parts.state, parts.committer)
     follow_s = settings.control.follow_interval.seconds
 
     async def ingest(connection: socket.socket) -> None:
         await door.serve(connection)
-        wires.stop.set()
+        outside.stop.set()
 
     async def tick() -> None:
         while owner.tick():
@@ -158,10 +157,10 @@ def _loops(running: Running, settings: Settings, wires: _Wires) -> list[Coroutin
         parts.committer.prune(_keep(settings, parts.budgets, now))
 
     return [
-        *(ingest(connection) for connection in wires.connections),
+        *(ingest(connection) for connection in outside.connections),
         _every(_TICK_S, tick),
         _every(_PRUNE_S, prune),
-        _every(follow_s, key_follower.poll),
+        _every(follow_s, running.keys_follower.poll),
         _every(follow_s, running.governance.poll),
     ]
 

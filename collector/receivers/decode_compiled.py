@@ -14,8 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from collector.receivers import walk
-from collector.receivers.decode import BASE_FIELDS, MAX_TIME_NS, Outcome, RowLimits, TableBuilder
+from collector.receivers.decode import BASE_FIELDS, MAX_TIME_NS, Outcome, RowLimits, TableBuilder, Wire
 from collector.receivers.plain import KEY_COLUMN, KEY_SIZE, KEY_WORDS, key_hash
+from collector.receivers.wire import TracesRequest
 
 _TEXT = {
     "trace_id": walk.TRACE_ID,
@@ -130,6 +131,34 @@ class CompiledTableBuilder:
             if packed.has(key):
                 arrays[key] = packed.array(key, pa.int64() if python_type is int else pa.string())
         return pa.table(arrays)
+
+
+def warm_up() -> bool:
+    """Whether the kernels, compiled for this very processor, read a specimen as the reference does."""
+    arguments = {"text": str, "count": int, "absent": str}, RowLimits(8, 100, 0), 2 * 10**18
+    compiled, reference = CompiledTableBuilder(*arguments), TableBuilder(*arguments)
+    for builder in (compiled, reference):
+        builder.add_traces(1, _specimen(2 * 10**18))
+    table = reference.table()
+    return compiled.compiled_rows == len(table) and bool(compiled.table().equals(table))
+
+
+def _specimen(time_ns: int) -> bytes:
+    """Three spans with something of everything the kernels read."""
+    message: Wire = TracesRequest()
+    resource = message.resources.add()
+    resource.resource.attributes["service.name"].string_value = "specimen"
+    scope = resource.scopes.add()
+    scope.scope.name = "über"
+    for number in range(3):
+        span = scope.items.add(name="a span" * number, kind=number, start_time_unix_nano=time_ns - number)
+        span.trace_id, span.span_id, span.parent_span_id = b"\1" * 16, b"\2" * 8, b"\3" * (8 * number)
+        span.end_time_unix_nano, span.status.code = time_ns + number, number
+        span.attributes["text"].string_value = "日本語" * number
+        span.attributes["list"].array_value.values.add().kvlist_value.values["key"].double_value = 0.5
+        if number:
+            span.attributes["count"].int_value = 10**number
+    return bytes(message.SerializeToString())
 
 
 class _Packed:

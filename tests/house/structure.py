@@ -15,7 +15,7 @@ def dead_files(sources: Sequence[Source], *, pyproject: Path) -> Iterator[str]:
         if source.in_rooms:
             reached |= _imports(source)
     for source in sources:
-        if not source.in_rooms or source.path.endswith(("/__init__.py", "/__main__.py")):
+        if not source.in_rooms or source.path.endswith(("/__init__.py", "/__main__.py")) or _is_program(source):
             continue
         if source.module not in reached:
             yield source.at(1, "is dead: no module of the product imports it and no entry point names it")
@@ -46,6 +46,13 @@ def _entry_points(pyproject: Path) -> set[str]:
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
     tables = [project.get("scripts", {}), *project.get("entry-points", {}).values()]
     return {target.partition(":")[0] for table in tables for target in table.values()}
+
+
+def _is_program(source: Source) -> bool:
+    """True for a module that `python -m` runs."""
+    return any(
+        isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'" for node in source.tree.body
+    )
 
 
 def _imports(source: Source) -> set[str]:

@@ -73,6 +73,7 @@ def test_module_nobody_imports_is_dead(pyproject: Path) -> None:
         source("CHILD = 'collector.worker'", "collector/spool.py"),
         source("", "collector/worker.py"),
         source("", "collector/control/__main__.py"),
+        source("if __name__ == '__main__':\n    print(1)", "collector/reference.py"),
     ]
     dead = source("import collector.dead", "collector/dead.py")
     only_tested = source("", "collector/tested.py")

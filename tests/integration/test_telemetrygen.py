@@ -15,6 +15,9 @@ from tests.integration.peers import collector, generate, to_spanward
 FOUR_THOUSAND = ("--rate", "0", "--workers", "20", "--traces", "50", "--child-spans", "3")
 ARRIVAL_S = 120
 
+# Thousands of requests, each made durable by itself, on a disk that others may be using.
+pytestmark = pytest.mark.timeout(400)
+
 
 @pytest.mark.parametrize(("door", "protocol"), [("otlp_grpc", ()), ("otlp_http", ("--otlp-http",))])
 def test_four_thousand_spans_arrive_as_exactly_four_thousand(

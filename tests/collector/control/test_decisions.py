@@ -10,9 +10,9 @@ import pytest
 
 from schemas.control import Decision
 from schemas.tables import LEDGER_SCHEMA
-from tests.collector.control.owner_process import CALL, CALL_NANO, CALL_USD, TRIAGE, OwnerProcess
+from tests.collector.control.owned import CALL, CALL_NANO, CALL_USD, TRIAGE, Owned
 
-START = Callable[..., OwnerProcess]
+START = Callable[..., Owned]
 UNPRICED = CALL | {"model": "a-model-nobody-knows"}
 
 
@@ -143,7 +143,7 @@ def test_a_repeated_idempotency_key_gets_the_same_answer_and_one_hold(start: STA
     assert len({answer.headers["x-spanward-budget-remaining-usd"] for answer in answers}) == 1
     assert owner.budgets()[TRIAGE, "daily"] == ("0.000000000", CALL_USD)
     assert len(owner.events("decision")) == 1
-    owner.stop()
+    owner.hang_up()
     owner.start()
     assert owner.post("/v1/decisions", CALL | {"idempotency_key": "call-1"}).content == answers[0].content
 

@@ -36,7 +36,18 @@ def test_wanted_attributes_become_columns_and_others_do_not() -> None:
 
 @pytest.mark.parametrize(
     ("value", "read"),
-    [(7, 7), (7.0, 7), ("7", 7), (0, 0), (-1, None), (7.5, None), ("seven", None), ("", None), (True, None), ("٧", None)],
+    [
+        (7, 7),
+        (7.0, 7),
+        ("7", 7),
+        (0, 0),
+        (-1, None),
+        (7.5, None),
+        ("seven", None),
+        ("", None),
+        (True, None),
+        ("٧", None),
+    ],
 )
 def test_token_counts_are_read_from_every_encoding_emitters_use(value: Value, read: int | None) -> None:
     table, _ = decode(span({**CHAT, "gen_ai.usage.input_tokens": value}), span())

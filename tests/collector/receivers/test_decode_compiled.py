@@ -1,0 +1,270 @@
+"""Bytes → the same rows from the compiled decoder as from the reference; which of them read a request is told too."""
+
+import struct
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from random import Random
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
+
+from benchmarks.payload import batch
+from collector.receivers.decode import RowLimits, TableBuilder
+from collector.receivers.decode_compiled import CompiledTableBuilder, warm_up
+from schemas.errors import Permanent
+from tests.captures_on_disk import emitters, requests
+from tests.collector.receivers.agreement import LIMITS, agree
+from tests.collector.receivers.odd_requests import NOW_NS, WANTED
+from tests.otlp import CHAT, Value, logs, span, traces
+
+ORDINARY = traces(span(), span({**CHAT, "list": ["a"], "half": 0.5, "yes": True})).SerializeToString()
+
+
+def body_of(*spans: Span) -> bytes:
+    return traces(*spans).SerializeToString()
+
+
+def block(tag: int, payload: bytes) -> bytes:
+    """A delimited field whose tag is one byte."""
+    size, out = len(payload), bytearray([tag])
+    while size > 0x7F:
+        out.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes(out) + bytes([size]) + payload
+
+
+def with_fields(fields: bytes, *, base: Span | None = None) -> bytes:
+    """A request whose only span has more fields than it should."""
+    whole = (base or span()).SerializeToString() + fields
+    return block(0x0A, block(0x12, block(0x12, whole)))
+
+
+def with_value(key: str, value: bytes) -> bytes:
+    """A request whose only span has one more attribute, of which the AnyValue's bytes are given."""
+    return with_fields(block(0x4A, block(0x0A, key.encode()) + block(0x12, value)))
+
+
+def nested(depth: int, *, maps: bool) -> bytes:
+    """The bytes of an AnyValue that is a list of a list, or a map of a map, so many times."""
+    value = block(0x0A, b"inside")
+    for _ in range(depth):
+        element = block(0x0A, b"k") + block(0x12, value) if maps else value
+        value = block(0x32 if maps else 0x2A, block(0x0A, element))
+    return value
+
+
+@pytest.mark.parametrize("emitter", emitters())
+def test_what_real_exporters_send_is_read_alike_and_by_the_kernels(emitter: str) -> None:
+    bodies = [request.body for request in requests(emitter) if request.signal == "traces" and not request.as_json]
+    compiled, table = agree(bodies)
+    assert compiled == len(table)
+
+
+@pytest.mark.parametrize("spans", [4, 512])
+def test_batches_like_the_benchmarks_are_read_by_the_kernels(spans: int) -> None:
+    bodies = [batch(Random(seed), now_ns=NOW_NS, spans=spans).SerializeToString() for seed in range(8)]
+    compiled, table = agree(bodies)
+    assert compiled == len(table) == 8 * spans
+
+
+@pytest.mark.parametrize(
+    "remarkable",
+    {
+        "digits": body_of(span({"gen_ai.usage.input_tokens": "12"})),
+        "integral double": body_of(span({"gen_ai.usage.input_tokens": 7.0})),
+        "negative count": body_of(span({"gen_ai.usage.input_tokens": -1})),
+        "boolean count": body_of(span({"gen_ai.usage.input_tokens": True})),
+        "number for text": body_of(span({"session.id": 5})),
+        "list for text": body_of(span({"session.id": ["a", "b"]})),
+        "map for text": with_value("session.id", nested(1, maps=True)),
+        "bytes for text": with_value("session.id", b"\x3a\x01\xff"),
+        "nothing for text": with_value("session.id", b""),
+        "key given twice": with_value("gen_ai.request.model", b"\x0a\x05other"),
+        "long value": body_of(span({"x": "y" * 70_000})),
+        "long wanted value": body_of(span({"session.id": "y" * 70_000})),
+        "long name": body_of(span(name="n" * 70_000)),
+        "many attributes": body_of(span({f"k{i}": i for i in range(5_000)})),
+        "no trace id": body_of(Span(span_id=b"12345678", start_time_unix_nano=1)),
+        "zero span id": body_of(Span(trace_id=b"1" * 16, span_id=bytes(8), start_time_unix_nano=1)),
+        "no time": body_of(span(start_ns=0)),
+        "future": body_of(span(start_ns=NOW_NS + 10**12)),
+        "time of 2**64 - 1": body_of(Span(trace_id=b"1" * 16, span_id=b"2" * 8, start_time_unix_nano=2**64 - 1)),
+        "truncated": ORDINARY[:-1],
+        "not UTF-8": with_value("x", b"\x0a\x02\xff\xff"),
+        "value of two fields": with_value("x", b"\x18\x01\x18\x02"),
+        "group": with_fields(b"\x9b\x01\x9c\x01"),
+        "number in a field of text": with_fields(b"\x28\x01"),
+        "field zero": with_fields(b"\x02\x00"),
+        "a few bytes": b"\x0a\x00\x0a",
+    }.items(),
+    ids=lambda case: case[0],
+)
+def test_what_is_remarkable_is_left_to_the_reference(remarkable: tuple[str, bytes]) -> None:
+    compiled, _ = agree([remarkable[1]])
+    assert compiled == 0
+    compiled, _ = agree([ORDINARY, remarkable[1], ORDINARY])
+    assert compiled == 4
+
+
+@pytest.mark.parametrize(
+    "plain",
+    {
+        "negative number nobody wants": body_of(span({"x": -1})),
+        "numbers of every width": body_of(span({f"x{i}": 2**i for i in range(63)})),
+        "key without a value": with_fields(b"\x4a\x03\x0a\x01x"),
+        "fields nobody declared": with_fields(b"\x85\x01abcd\x1a\x01z\x50\x05\xa1\x06abcdefgh"),
+        "a name twice": with_fields(b"\x2a\x06second", base=span(name="first")),
+        "a status twice": with_fields(b"\x7a\x02\x18\x02\x7a\x03\x12\x01z"),
+        "negative kind": with_fields(b"\x30" + b"\xff" * 9 + b"\x01"),
+        "kind of 33 bits": with_fields(b"\x30\x85\x80\x80\x80\x10"),
+        "end before start": with_fields(b"\x41" + struct.pack("<Q", 1)),
+        "no end": with_fields(b"\x41" + bytes(8)),
+        "end of 2**64 - 1": with_fields(b"\x41" + b"\xff" * 8),
+        "parent of three bytes": with_fields(b"\x22\x03abc"),
+        "empty text": body_of(span({"session.id": ""}, name="")),
+        "text of many alphabets": body_of(span({"session.id": "größe 日本語 🙂", "größe": "é"}, name="é" * 100)),
+        "no name": body_of(Span(trace_id=b"1" * 16, span_id=b"2" * 8, start_time_unix_nano=1)),
+        "lists in lists": with_value("x", nested(16, maps=False)),
+        "maps in maps": with_value("x", nested(16, maps=True)),
+        "two requests in one": ORDINARY + ORDINARY,
+    }.items(),
+    ids=lambda case: case[0],
+)
+def test_what_is_unusual_but_plain_is_read_by_the_kernels(plain: tuple[str, bytes]) -> None:
+    compiled, table = agree([plain[1]])
+    assert compiled == len(table) > 0
+
+
+@pytest.mark.parametrize("depth", [1, 2, 15, 16, 17, 30, 31, 32, 33, 45, 46, 47, 48, 60])
+def test_nesting_is_accepted_as_deep_as_protobuf_accepts_it(depth: int) -> None:
+    for maps in (False, True):
+        agree([with_value("x", nested(depth, maps=maps)), with_value("session.id", nested(depth, maps=maps))])
+
+
+def test_scope_and_resource_belong_to_spans_that_come_before_them() -> None:
+    request = ExportTraceServiceRequest.FromString(ORDINARY)
+    resource, scope = request.resource_spans[0].resource, request.resource_spans[0].scope_spans[0]
+    spans = b"".join(block(0x12, each.SerializeToString()) for each in scope.spans)
+    scopes = block(0x12, spans + block(0x0A, scope.scope.SerializeToString()))
+    body = block(0x0A, scopes + block(0x0A, resource.SerializeToString()))
+    compiled, table = agree([body])
+    assert compiled == 2
+    assert table["service_name"].to_pylist() == ["test"] * 2
+    assert table["scope_name"].to_pylist() == ["tests"] * 2
+
+
+def test_text_is_what_unicode_says_it_is() -> None:
+    """Every first byte with the second, third and fourth at the edges of what may follow."""
+    edges = (0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0)
+    builder = CompiledTableBuilder(WANTED, LIMITS, NOW_NS)
+    for lead, second, third, fourth in product(range(256), edges, (0x7F, 0x80, 0xBF), (0x41, 0x80)):
+        text, read = bytes([lead, second, third, fourth]), builder.compiled_rows
+        body = with_value("x", b"\x0a\x04" + text)
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            with pytest.raises(Permanent):
+                builder.add_traces(0, body)
+        else:
+            builder.add_traces(0, body)
+            read += 1
+        assert builder.compiled_rows == read, text
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.dictionaries(st.text(min_size=1, max_size=40), st.sampled_from([str, int]), max_size=30),
+    st.randoms(use_true_random=False),
+)
+def test_any_key_can_be_wanted(wanted: dict[str, type], random: Random) -> None:
+    keys = [*wanted, *(key + "x" for key in wanted), *(key[1:] or "x" for key in wanted)]
+    chosen = {key: 7 if wanted.get(key) is int else "text" for key in keys if random.random() < 0.5}
+    compiled, table = agree([body_of(span(chosen), span({}))], wanted=wanted)
+    assert compiled == 2
+    assert set(table.column_names) >= {key for key in chosen if key in wanted}
+
+
+@pytest.mark.parametrize("names", [("name", "kind"), ("request",), ("findings",)])
+def test_a_wanted_key_that_bears_a_columns_name_is_left_to_the_reference(names: tuple[str, ...]) -> None:
+    compiled, _ = agree([body_of(span(dict.fromkeys(names, "theirs")))], wanted=dict.fromkeys(names, str))
+    assert compiled == 0
+
+
+def test_rows_keep_the_order_of_their_requests_whoever_read_them() -> None:
+    remarkable = body_of(span({**CHAT, "session.id": 5}, name="remarkable"))
+    tables = []
+    for make in (TableBuilder, CompiledTableBuilder):
+        builder = make(WANTED, LIMITS, NOW_NS)
+        for number, body in enumerate((ORDINARY, remarkable, b"", ORDINARY[:-3], ORDINARY, remarkable)):
+            if number == 3:
+                with pytest.raises(Permanent):
+                    builder.add_traces(number, body)
+            else:
+                builder.add_traces(number, body)
+            builder.add_logs(number + 10, LOGS)
+        tables.append(builder.table())
+    assert tables[1].equals(tables[0])
+    assert tables[1]["request"].to_pylist() == [0, 0, 10, 1, 11, 12, 13, 4, 4, 14, 5, 15]
+
+
+LOGS = logs("said").SerializeToString()
+
+
+def test_groups_grow_beyond_what_was_reserved() -> None:
+    body = body_of(*(span({**CHAT, "session.id": "s" * 200}) for _ in range(50)))
+    compiled, table = agree([body] * 40)
+    assert compiled == len(table) == 2_000
+
+
+def test_more_text_than_arrow_can_address_is_left_to_the_reference() -> None:
+    body = traces(*(span({}) for _ in range(2_200)), service="s" * 2**20).SerializeToString()
+    builder = CompiledTableBuilder(WANTED, RowLimits(4_096, 2**21, 10**9), NOW_NS)
+    assert builder.add_traces(0, body).received == 2_200
+    assert builder.compiled_rows == 0
+
+
+def test_an_empty_group_is_an_empty_table() -> None:
+    for bodies in ([], [b""], [traces().SerializeToString()]):
+        _, table = agree(bodies)
+        assert len(table) == 0
+
+
+@pytest.mark.parametrize(
+    ("limits", "attributes", "kernels"),
+    [
+        (RowLimits(2, 65_536, 10**9), {"a": 1, "b": 2}, True),
+        (RowLimits(2, 65_536, 10**9), {"a": 1, "b": 2, "c": 3}, False),
+        (RowLimits(9, 20, 10**9), {"session.id": "s" * 18, "a": "x" * 18}, True),
+        (RowLimits(9, 20, 10**9), {"session.id": "s" * 19}, False),
+        (RowLimits(9, 20, 10**9), {"a": "x" * 19}, False),
+    ],
+)
+def test_what_is_just_within_a_limit_is_read_by_the_kernels(
+    limits: RowLimits, attributes: Mapping[str, Value], *, kernels: bool
+) -> None:
+    compiled, _ = agree([body_of(span(attributes))], limits=limits)
+    assert compiled == kernels
+
+
+def test_builders_in_several_threads_do_not_disturb_each_other() -> None:
+    bodies = [batch(Random(seed), now_ns=NOW_NS, spans=64).SerializeToString() for seed in range(8)]
+
+    def decode(seed: int) -> pa.Table:
+        builder = CompiledTableBuilder(WANTED, LIMITS, NOW_NS)
+        for number in range(20):
+            builder.add_traces(number, bodies[(seed + number) % 8])
+        return builder.table()
+
+    with ThreadPoolExecutor(4) as threads:
+        tables = list(threads.map(decode, range(16)))
+    for seed, table in enumerate(tables):
+        assert table.equals(decode(seed))
+
+
+def test_the_decoder_passes_its_own_trial() -> None:
+    assert warm_up()
