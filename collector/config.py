@@ -106,10 +106,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """All settings of one collector."""
 
     receivers: Receivers = Receivers()
+    """Doors telemetry comes in by."""
     processors: Processors = Processors()
+    """What happens to it."""
     exporters: Exporters = Exporters()
+    """Where entries go."""
     extensions: Extensions = Extensions()
+    """Other doors."""
     service: ServiceConfig = ServiceConfig()
+    """The process itself."""
 
 
 def load(path: Path | None, overrides: tuple[str, ...] = ()) -> Config:

@@ -85,9 +85,9 @@ class HttpServer:
 
     async def start(self) -> None:
         """Begin to accept connections."""
+        # The socket listens already, so nothing is lost before the server's first turn.
         self._task = asyncio.create_task(self._server.serve(sockets=[self._listener]))
-        while not self._server.started and not self._task.done():
-            await asyncio.sleep(0.005)
+        await asyncio.sleep(0)
 
     async def stop(self) -> None:
         """Stop accepting, finish what runs, close."""

@@ -36,6 +36,8 @@ _log = logging.getLogger(__name__)
 # Pricing and Parquet are cheapest in slabs of this size; more would only delay the next booking.
 SLAB_ROWS = 32_768
 _POLL_MS = 1_000
+# A booking costs milliseconds however few rows it has; what arrives within this time shares one.
+_MIN_INTERVAL_S = 0.05
 
 
 class Slab(NamedTuple):
@@ -83,6 +85,7 @@ class Booker:
         self._sealed = 0
         self._woken = False
         self._stopping = False
+        self._last_booking_s = 0.0
         self.booked_rows = 0
         self._threads = [
             threading.Thread(target=self._guarded, args=(loop,), name=name, daemon=True)
@@ -129,6 +132,7 @@ class Booker:
             with self._wake:
                 if not self._woken and not self._stopping and not self._pending:
                     self._wake.wait(timeout=_POLL_MS / 4000)
+                self._wake.wait_for(self._hurries, timeout=self._last_booking_s + _MIN_INTERVAL_S - time.monotonic())
                 stopping, wanted, self._woken = self._stopping, self._wanted_seal, False
             try:
                 self._advance(seal=wanted, stopping=stopping)
@@ -163,6 +167,10 @@ class Booker:
                 self._woken = True
                 self._wake.notify_all()
                 self._wake.wait_for(lambda: self._stopping or self._listened(), timeout=_POLL_MS / 1000)
+
+    def _hurries(self) -> bool:
+        """Whether somebody waits for what is booked now."""
+        return self._stopping or self._wanted_seal > self._sealed
 
     def _listened(self) -> bool:
         return not self._pending and self._sealed >= self._wanted_seal
@@ -227,6 +235,7 @@ class Booker:
         self._window.remember([booking.dedupe])
         # A crash after this line leaves spool frames that the next start skips.
         self._position, self._outbox_taken = slab.end, taken
+        self._last_booking_s = time.monotonic()
         self.booked_rows += len(telemetry)
         self._spool.drop(self._position)
         with self._wake:

@@ -155,9 +155,10 @@ class Service:
             stack.callback(ingest.close)
             ingest.booker.start()
             endpoints = await self._open_doors(ingest, owner, stack)
-            replace_file(self._data_dir / "endpoints.json", msgspec.json.encode(endpoints), mode=0o600)
+            # The keys first: whoever waits for the endpoints may then use both.
             if created is not None:
                 write_bootstrap(self._data_dir, created, endpoints)
+            replace_file(self._data_dir / "endpoints.json", msgspec.json.encode(endpoints), mode=0o600)
             self._accepting = True
             announce(endpoints, created)
             await self._stop.wait()

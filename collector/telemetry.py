@@ -22,7 +22,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         # The time a counter was made doubles every series and no dashboard of the Collector's knows it.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         ProcessCollector(namespace="otelcol", registry=self._registry)
         labels = ("receiver", "transport")

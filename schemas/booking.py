@@ -21,12 +21,13 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Resume(msgspec.Struct, frozen=True, tag="resume"):
-    """Ingest starts: from where?"""
+    """Ingest starts and asks where it left off."""
 
 
 class Position(msgspec.Struct, frozen=True, tag="position"):
-    """Where ingest left off: the next spool frame to book, the next journal frame to write, and the
-    dedupe keys that are still inside the window, oldest first (each `dedupe` item is one booking's).
+    """Where ingest left off: the next spool frame to book and the next journal frame to write.
+
+    `dedupe` holds the keys still inside the window, one item a booking, oldest first.
     """
 
     spool_frame: int

@@ -21,7 +21,7 @@ import msgspec
 import uvloop
 
 from collector.control.process import Outside, Settings, run
-from schemas.errors import Fatal, SpanwardError
+from schemas.errors import ConfigError, Fatal, SpanwardError
 from schemas.quantities import Duration, Size
 
 EXIT_CONFIG = 1
@@ -38,7 +38,7 @@ def main() -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     _end_with_parent()
     try:
-        settings = msgspec.json.decode(sys.stdin.buffer.read(), type=Settings, dec_hook=_quantity)
+        settings = _settings(sys.stdin.buffer.read())
         connections = [socket.socket(fileno=int(number)) for number in given.fd.split(",")]
         uvloop.run(_run(given.data, connections, settings))
     except Fatal as error:
@@ -73,6 +73,13 @@ def _end_with_parent() -> None:
     # The parent may have ended before the kernel knew that we want to be told.
     if os.getppid() != parent:
         sys.exit(EXIT_FATAL)
+
+
+def _settings(text: bytes) -> Settings:
+    try:
+        return msgspec.json.decode(text, type=Settings, dec_hook=_quantity)
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"The settings on standard input cannot be read: {error}.") from None
 
 
 def _quantity(kind: type, text: object) -> object:

@@ -1,7 +1,5 @@
 """Settings of the OTLP doors: where they listen and what they refuse."""
 
-from typing import ClassVar
-
 import msgspec
 
 from schemas.quantities import Duration, Size
@@ -44,8 +42,6 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`receivers.otlp`."""
-
-    path: ClassVar[str] = "receivers.otlp"
 
     protocols: Protocols = Protocols()
     """Where the doors listen."""

@@ -29,6 +29,8 @@ from collector.state.rows import (
 )
 from schemas.errors import ConfigError, Fatal
 
+# Nobody else writes here; a backup tool that holds the file longer stops the owner.
+FOREIGN_LOCK_S = 2.0
 # A booking's blob has 128 bits of key and 64 bits of content for each row it remembers.
 DEDUPE_ITEM_BYTES = 24
 # The owner of a serve that was killed needs this long at most to write its last group and let go.
@@ -161,7 +163,7 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=FOREIGN_LOCK_S)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     return connection

@@ -128,7 +128,7 @@ def test_an_empty_ledger_is_complete(tmp_path: Path) -> None:
 
 @given(counts, counts)
 def test_the_sentence_says_what_the_numbers_say(one: dict[str, Any], other: dict[str, Any]) -> None:
-    reasons = completeness._by_reason([completeness.SignalCounts(**one), completeness.SignalCounts(**other)])
+    reasons = completeness._by_reason([SignalCounts(**one), SignalCounts(**other)])
     stored, duplicate = one["stored"] + other["stored"], one["duplicate"] + other["duplicate"]
     received = stored + duplicate + sum(reasons.values())
     sentence = _account(received, stored, duplicate, reasons).sentence()

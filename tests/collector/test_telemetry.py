@@ -10,7 +10,9 @@ def test_doors_count_in_the_collectors_names() -> None:
     text = telemetry.exposition().decode()
     assert 'otelcol_receiver_accepted_spans_total{receiver="otlp",transport="grpc"} 5.0' in text
     assert 'otelcol_receiver_refused_spans_total{receiver="otlp",transport="grpc"} 2.0' in text
-    refused = 'spanward_receiver_refused_requests_total{receiver="otlp",signal="logs",status="401",transport="http"} 1.0'
+    refused = (
+        'spanward_receiver_refused_requests_total{receiver="otlp",signal="logs",status="401",transport="http"} 1.0'
+    )
     assert refused in text
     assert "_created" not in text
 

@@ -150,11 +150,14 @@ def test_bad_grpc_requests_are_answered_with_their_status_codes(served: Served) 
     ]
     before = stored(served)
     with grpc.insecure_channel(served.endpoints["otlp_grpc"].rpartition("//")[2]) as channel:
-        export = channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
+        export: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+            "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+        )
         for body, key, code, says in cases:
             with pytest.raises(grpc.RpcError) as caught:
-                export(body, metadata=[("x-api-key", key)] if key else [], timeout=20)
-            assert (caught.value.code(), says in caught.value.details()) == (code, True), caught.value.details()
+                export(body, metadata=(("x-api-key", key),) if key else (), timeout=20)
+            told = str(caught.value.details())
+            assert (caught.value.code(), says in told) == (code, True), told
         TraceServiceStub(channel).Export(traces(span()), metadata=[("authorization", f"Bearer {served.agent_key}")])
     assert stored(served) == before + 1
 
@@ -169,7 +172,11 @@ def test_a_full_spool_is_refused_retryably_on_both_doors(serve: Callable[..., Se
         with pytest.raises(grpc.RpcError) as caught:
             TraceServiceStub(channel).Export(traces(span()), metadata=[("x-api-key", served.agent_key)])
         assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
-        details = Status.FromString(dict(caught.value.trailing_metadata())["grpc-status-details-bin"])
+        (details,) = [
+            Status.FromString(item.value)
+            for item in caught.value.trailing_metadata() or ()
+            if item.key == "grpc-status-details-bin" and isinstance(item.value, bytes)
+        ]
     retry = RetryInfo()
     assert details.details[0].Unpack(retry)
     assert retry.retry_delay.seconds >= 1

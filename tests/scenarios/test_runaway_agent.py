@@ -44,8 +44,10 @@ def key(served: Served) -> dict[str, str]:
     return {"x-api-key": served.agent_key}
 
 
-def ask(served: Served, **more: Any) -> dict[str, Any]:
-    answer = httpx.post(served.url("control", "/v1/decisions"), json={**QUESTION, **more}, headers=key(served), timeout=30)
+def ask(served: Served, **more: str | int) -> dict[str, Any]:
+    answer = httpx.post(
+        served.url("control", "/v1/decisions"), json={**QUESTION, **more}, headers=key(served), timeout=30
+    )
     assert answer.status_code == 200, answer.text
     decision: dict[str, Any] = answer.json()
     return decision
@@ -128,7 +130,9 @@ def test_an_agent_that_never_asks_is_billed_in_full_and_refused_at_its_first_que
     assert governed.report("spend")["rows"][0]["calls"] == 25
 
 
-def test_no_hold_survives_its_expiry_and_its_estimate_is_corrected_by_the_late_span(serve: Callable[..., Served]) -> None:
+def test_no_hold_survives_its_expiry_and_its_estimate_is_corrected_by_the_late_span(
+    serve: Callable[..., Served],
+) -> None:
     served = serve(settings={"processors.budgets.hold_ttl": "1s"})
     limit(served, CALL_USD * 10)
     decision = ask(served, max_output_tokens=1_000)

@@ -138,7 +138,7 @@ def test_limit_above_the_nearest_lower_one_is_a_finding(governance: Write) -> No
             "acme/org.yaml",
             "budgets: {daily: {usd: 4611686019}}",
             "governance/acme/org.yaml:1: budgets.daily.usd",
-            "from 0 to",
+            "too large an amount",
         ),
         ("acme/org.yaml", "budgets: {weekly: {}}", "governance/acme/org.yaml:1: budgets.weekly is not", "daily"),
         (

@@ -53,6 +53,7 @@ class Owned(ABC):
         self.data = data
         self.running = False
         self.links: list[OwnerLink] = []
+        self.http = httpx.Client(trust_env=False)
         control = {"endpoint": "127.0.0.1:0", "follow_interval": "50ms", **settings.pop("control", {})}
         self.settings = {"dedupe_keys": 1000, "operator_token": "operator", **settings, "control": control}
         (data / "state").mkdir(parents=True)
@@ -82,6 +83,7 @@ class Owned(ABC):
 
     def start(self) -> Self:
         """Start, and return when it answers."""
+        self._close_links()
         pairs = [socket.socketpair() for _ in range(2)]
         self.links = self.link, self.poll_link = [OwnerLink(ours) for ours, _ in pairs]
         url = self.launch([theirs for _, theirs in pairs])
@@ -100,7 +102,6 @@ class Owned(ABC):
     def hang_up(self) -> tuple[int, str]:
         """Close ingest's connections, as a parent that ends does, and wait for the end."""
         self.running = False
-        self.http.close()
         self._close_links()
         return self.wait()
 
@@ -112,8 +113,8 @@ class Owned(ABC):
         self.store.close()
 
     def _close_links(self) -> None:
-        for link in self.links:
-            link.close()
+        for each in (*self.links, self.http):
+            each.close()
 
     def post(self, path: str, body: object = None, *, key: str | None = None, **headers: str) -> httpx.Response:
         headers = {"authorization": f"Bearer {self.key if key is None else key}", **headers}

@@ -33,10 +33,19 @@ def priced_call(draw: st.DrawFn) -> tuple[str, str, str, int, int, int, int, int
 
 
 def price(rows: list[tuple[str, str, str, int, int, int, int, int]], book: PriceBook) -> Priced:
-    columns = list(zip(*rows, strict=True))
-    text = [pa.array(column, pa.string()) for column in columns[:3]]
-    numbers = [np.array(column, np.int64) for column in columns[3:]]
-    return rate(Calls(*text, *numbers, np.zeros(len(rows), np.int64)), book)
+    provider, model, tier, at, input_, read, write, output = zip(*rows, strict=True)
+    calls = Calls(
+        provider=pa.array(provider, pa.string()),
+        model=pa.array(model, pa.string()),
+        tier=pa.array(tier, pa.string()),
+        time_ns=np.array(at, np.int64),
+        input_tokens=np.array(input_, np.int64),
+        cache_read_tokens=np.array(read, np.int64),
+        cache_write_tokens=np.array(write, np.int64),
+        output_tokens=np.array(output, np.int64),
+        reasoning_tokens=np.zeros(len(rows), np.int64),
+    )
+    return rate(calls, book)
 
 
 def listed_cost(row: tuple[str, str, str, int, int, int, int, int]) -> int:

@@ -23,7 +23,12 @@ def test_a_metered_call_has_its_price_and_its_owner() -> None:
     assert row["kind"] == "call"
     assert row["cost_nano_usd"] == CHAT_NANO_USD
     assert (row["input_price"], row["output_price"], row["pricing_basis"]) == (2_500_000, 10_000_000, "exact")
-    assert (row["org"], row["tenant"], row["agent"], row["actor"]) == ("acme", "support", "triage", "agent:acme/support/triage")
+    assert (row["org"], row["tenant"], row["agent"], row["actor"]) == (
+        "acme",
+        "support",
+        "triage",
+        "agent:acme/support/triage",
+    )
     assert row["claimed_agent"] == "Someone Else"
     assert row["decision_id"] == "d-1"
     assert str(row["price_source"]).startswith("genai-prices ")
@@ -54,7 +59,7 @@ def test_what_counts_as_a_call(attributes: dict[str, Value], kind: str) -> None:
 
 
 def test_current_deprecated_and_first_generation_names_give_the_same_call() -> None:
-    old = {
+    old: dict[str, Value] = {
         "gen_ai.system": "openai",
         "gen_ai.request.model": "gpt-4o",
         "gen_ai.response.model": "gpt-4o-2024-08-06",

@@ -87,7 +87,7 @@ def test_json_and_protobuf_of_one_request_are_the_same() -> None:
     ],
 )
 def test_bad_json_is_named_and_never_crashes(body: bytes) -> None:
-    with pytest.raises(Permanent, match="JSON|hex"):
+    with pytest.raises(Permanent, match=r"JSON|hex"):
         from_json(body, "traces")
 
 

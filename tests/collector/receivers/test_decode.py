@@ -1,6 +1,7 @@
 """Bytes → rows: what is rejected, what is kept and marked, what a neighbour may not suffer."""
 
 import time
+from random import Random
 
 import pyarrow as pa
 import pytest
@@ -145,7 +146,7 @@ def test_items_are_counted_on_the_wire_without_reading_them(items: int, limit: i
 
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200), st.randoms(use_true_random=False))
-def test_no_bytes_make_the_decoder_fail_in_any_other_way_than_saying_so(noise: bytes, random) -> None:  # type: ignore[no-untyped-def]
+def test_no_bytes_make_the_decoder_fail_in_any_other_way_than_saying_so(noise: bytes, random: Random) -> None:
     body = bytearray(traces(span({**CHAT, "x": ["a", "b"]})).SerializeToString())
     for _ in range(random.randrange(4)):
         body[random.randrange(len(body))] = random.randrange(256)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from collector.receivers.decode import RowLimits
 from tests.captures_on_disk import emitters, requests
 from tests.collector.receivers.agreement import LIMITS, agree
-from tests.collector.receivers.odd_requests import CHANCES, OddRequests
+from tests.collector.receivers.odd_requests import CHANCES, NOW_NS, OddRequests
 from tests.otlp import CHAT, span, traces
 
 CASES = int(os.environ.get("SPANWARD_FUZZ_CASES", "5000"))
@@ -70,7 +70,8 @@ def small_requests(seed: int) -> Iterator[bytes]:
     for emitter in emitters():
         sent = (request.body for request in requests(emitter) if request.signal == "traces" and not request.as_json)
         yield from islice((body for body in sent if len(body) < 20_000), 2)
-    yield traces(span({**CHAT, "list": ["a", "b"], "n": 7, "x": 0.5, "": "", "größe": "日本語"})).SerializeToString()
+    attributes = {**CHAT, "list": ["a", "b"], "n": 7, "x": 0.5, "": "", "größe": "日本語"}
+    yield traces(span(attributes, start_ns=NOW_NS)).SerializeToString()
     yield OddRequests(Random(seed), 0).request()
 
 

@@ -1,0 +1,105 @@
+"""A quote is the worst case of a call, to the nano-USD the price list's own, and never nothing for a priced model."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collector.control.quotes import Quotes
+from collector.governance.budgets import Config, FallbackPrice
+from collector.pricing.book import PriceBook
+from schemas.control import DecisionRequest
+from schemas.errors import Permanent
+
+NOW = time.time_ns()
+BOOK = PriceBook()
+# A plain price, one with tiers by input size, one with decimals finer than a pico-USD, one free of charge.
+MODELS = [
+    ("openai", "gpt-4o"),
+    ("google", "gemini-2.5-pro"),
+    ("anthropic", "claude-sonnet-4-5"),
+    ("openai", "gpt-4o-mini"),
+]
+tokens = st.integers(0, 10**9)
+
+
+def quotes(**config: object) -> Quotes:
+    return Quotes(BOOK, Config(**config))  # type: ignore[arg-type]
+
+
+@given(model=st.sampled_from(MODELS), input_tokens=tokens, output_tokens=tokens)
+def test_a_quote_equals_the_price_lists_own_calculation(
+    model: tuple[str, str], input_tokens: int, output_tokens: int
+) -> None:
+    prices = BOOK.lookup(*model, NOW)
+    assert prices is not None
+    request = DecisionRequest(
+        provider=model[0], model=model[1], input_tokens=input_tokens, max_output_tokens=output_tokens
+    )
+    quote = quotes().quote(request, NOW)
+    assert quote is not None
+    exact = prices.cost_nano(input_tokens=input_tokens, output_tokens=output_tokens)
+    assert quote.amount == max(1, exact)
+    assert (quote.pricing, quote.digest) == ("exact", prices.digest)
+
+
+def test_every_priced_model_of_the_list_is_quoted_as_the_list_says() -> None:
+    """The integer path and the exact one must agree for prices of any number of decimals."""
+    compared = 0
+    for provider in BOOK._snapshot.providers:
+        for model in provider.models:
+            prices = BOOK.lookup(provider.id, model.id, NOW)
+            request = DecisionRequest(
+                provider=provider.id, model=model.id, input_tokens=123_457, max_output_tokens=7_919
+            )
+            quote = quotes().quote(request, NOW)
+            if prices is None:
+                assert quote is None
+                continue
+            assert quote is not None
+            cost = prices.cost_nano(input_tokens=123_457, output_tokens=7_919)
+            assert quote.amount == cost, (provider.id, model.id)
+            compared += 1
+    assert compared > 500
+
+
+def test_a_priced_call_is_never_quoted_at_nothing() -> None:
+    quote = quotes().quote(DecisionRequest(model="gpt-4o", max_output_tokens=0), NOW)
+    assert quote is not None
+    assert (quote.amount, quote.basis) == (1, "worst_case")
+
+
+def test_output_that_is_not_bounded_is_quoted_at_the_default() -> None:
+    bounded = quotes().quote(DecisionRequest(model="gpt-4o", max_output_tokens=4096), NOW)
+    default = quotes().quote(DecisionRequest(model="gpt-4o"), NOW)
+    assert bounded is not None
+    assert default is not None
+    assert (default.amount, default.basis) == (bounded.amount, "default_output")
+
+
+@pytest.mark.parametrize("action", ["tool.call", "data.export", "anything"])
+def test_actions_without_model_cost_have_no_quote(action: str) -> None:
+    assert quotes().quote(DecisionRequest(action=action, model="gpt-4o"), NOW) is None
+
+
+@pytest.mark.parametrize("policy", ["deny", "allow"])
+def test_an_unknown_model_has_no_quote_unless_there_is_a_fallback(policy: str) -> None:
+    request = DecisionRequest(model="a-model-nobody-knows", input_tokens=1000, max_output_tokens=100)
+    assert quotes(on_unknown_price=policy).quote(request, NOW) is None
+    fallback = FallbackPrice(input="2", output="0.5")
+    quote = quotes(on_unknown_price="fallback", fallback_price=fallback).quote(request, NOW)
+    assert quote is not None
+    assert (quote.amount, quote.pricing) == (2_050_000, "fallback")
+
+
+def test_a_fallback_price_that_is_no_amount_is_refused_at_start() -> None:
+    with pytest.raises(Permanent, match="'cheap'"):
+        quotes(on_unknown_price="fallback", fallback_price=FallbackPrice(input="cheap"))
+
+
+def test_model_names_from_outside_do_not_fill_the_memory() -> None:
+    many = quotes()
+    for number in range(10_050):
+        many.price("", f"model-{number}", NOW)
+    assert len(many._prices) <= 10_000
