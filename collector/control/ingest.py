@@ -208,8 +208,8 @@ def _calls(table: pa.Table, waiting: set[str]) -> list[tuple[AgentPath, Call]]:
     paths = map(AgentPath, *_columns(table, ("org", "tenant", "agent")))
     texts = [pc.fill_null(table[name], "").to_pylist() for name in ("model", "request_model", "decision_id")]
     end_time = pc.coalesce(table["end_time"], table["start_time"]).to_pylist()
-    start_time, cost = _columns(table, ("start_time", "cost_nano_usd"))
-    return list(zip(paths, map(Call, *texts, start_time, end_time, cost), strict=True))
+    start_time, received_time, cost = _columns(table, ("start_time", "received_time", "cost_nano_usd"))
+    return list(zip(paths, map(Call, *texts, start_time, end_time, received_time, cost), strict=True))
 
 
 def _columns(table: pa.Table, names: tuple[str, ...]) -> list[list[Any]]:

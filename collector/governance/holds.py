@@ -43,6 +43,7 @@ class Call(NamedTuple):
     decision_id: str
     start_time: int
     end_time: int
+    received_time: int
     cost: int
 
 
@@ -157,15 +158,17 @@ class HoldBook:
     def match(self, agent: str, call: Call, tolerance_ns: int) -> Hold | None:
         """The hold a call settles: the one of its decision; without a decision the oldest of agent and model.
 
-        A hold made after the call ended is not its hold; `tolerance_ns` allows for the agent's clock.
+        A hold made after the call ended is not its hold; `tolerance_ns` allows for the agent's clock. Nor is one
+        made after the call's span was received: those two times are of our own clock and need no allowance.
         """
         if call.decision_id:
             hold = self._by_decision.get(call.decision_id)
             return hold if hold is not None and hold.account.text == agent and not hold.final else None
+        made_until = min(call.end_time + tolerance_ns, call.received_time)
         candidates = [
             hold
             for model in {call.request_model, call.model}
-            for hold in self._oldest((agent, model), call.end_time + tolerance_ns)
+            for hold in self._oldest((agent, model), made_until)
         ]
         return min(candidates, key=lambda hold: hold.terms.created, default=None)
 

@@ -87,7 +87,8 @@ def spends(booked: pa.Table) -> bytes:
 def held_calls(booked: pa.Table) -> bytes:
     """One row a metered call, for the owner to settle holds with (`schemas.booking.Booking`)."""
     calls = _costed(booked)
-    columns = ["org", "tenant", "agent", "model", "request_model", "decision_id", "event_time", "cost_nano_usd"]
+    owner, times = ["org", "tenant", "agent"], ["event_time", "received_time"]
+    columns = [*owner, "model", "request_model", "decision_id", *times, "cost_nano_usd"]
     end = pc.add(calls["event_time"], calls["duration_ns"])
     table = calls.select(columns).append_column("end_time", end)
     return _stream(

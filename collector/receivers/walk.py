@@ -248,7 +248,7 @@ def _scope_spans(body: Vector, at: int, end: int, keys: Grid, sheet: Grid) -> bo
 
 @kernel
 def _resource(body: Vector, at: int, end: int, keys: Grid, sheet: Grid) -> bool:
-    """Attributes of a resource, of which "service.name" is noted; it must be text and given once."""
+    """Attributes of a resource, of which "service.name" is noted; it must be text. The last one counts."""
     while at < end:
         if body[at] != 0x0A:
             at = plain.unknown(body, at, end, _RESOURCE_FIELDS)
@@ -262,7 +262,7 @@ def _resource(body: Vector, at: int, end: int, keys: Grid, sheet: Grid) -> bool:
         if value < 0 or not plain.is_text(body, key, after) or not _is_small(body, value, at, sheet):
             return False
         if plain.is_key(body, key, after - key, keys, keys.shape[0] - 1):
-            if sheet[_SERVICE_NAME, 0] >= 0 or value == at or body[value] != 0x0A:
+            if value == at or body[value] != 0x0A:
                 return False
             sheet[_SERVICE_NAME, 0], sheet[_SERVICE_NAME, 1] = plain.length(body, value + 1, at)
     return True
@@ -299,14 +299,16 @@ def _keep(body: Vector, first: int, sheet: Grid, arena: Vector) -> bool:
             value = sheet[cell, 1]
             size = _size(value)
             text += size
-            if text > TEXT_BYTES_MAX or used + size + SLACK_BYTES > arena.size:
-                return False
             # What a resource or scope says stands in cells one after the other, and is copied once.
             if value != last:
+                if used + size + SLACK_BYTES > arena.size:
+                    return False
                 plain.copy(body, value >> _LENGTH_BITS, size, arena, used)
                 last, kept = value, used << _LENGTH_BITS | size
                 used += size
             sheet[cell, 1] = kept
+    if text > TEXT_BYTES_MAX:
+        return False
     sheet[ARENA, 0], sheet[TEXT, 0] = used, text
     return True
 

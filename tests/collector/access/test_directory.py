@@ -138,7 +138,7 @@ def test_limit_above_the_nearest_lower_one_is_a_finding(governance: Write) -> No
             "acme/org.yaml",
             "budgets: {daily: {usd: 4611686019}}",
             "governance/acme/org.yaml:1: budgets.daily.usd",
-            "too large an amount",
+            "The largest is 4611686018 USD",
         ),
         ("acme/org.yaml", "budgets: {weekly: {}}", "governance/acme/org.yaml:1: budgets.weekly is not", "daily"),
         (

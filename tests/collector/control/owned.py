@@ -40,7 +40,7 @@ Calls = Sequence[dict[str, Any]]
 _OWNER = ("org", "tenant", "agent")
 _SPEND_NUMBERS = ("slot_time", "cost_nano_usd", "calls")
 _CALL_TEXTS = (*_OWNER, "model", "request_model", "decision_id")
-_CALL_NUMBERS = ("start_time", "end_time", "cost_nano_usd")
+_CALL_NUMBERS = ("start_time", "end_time", "received_time", "cost_nano_usd")
 
 
 class Owned(ABC):
@@ -113,8 +113,9 @@ class Owned(ABC):
         self.store.close()
 
     def _close_links(self) -> None:
-        for each in (*self.links, self.http):
-            each.close()
+        for link in self.links:
+            link.close()
+        self.http.close()
 
     def post(self, path: str, body: object = None, *, key: str | None = None, **headers: str) -> httpx.Response:
         headers = {"authorization": f"Bearer {self.key if key is None else key}", **headers}
@@ -257,7 +258,7 @@ class OwnerProcess(Owned):
 def booking(frame: int, *, spends: Spends = (), calls: Calls = (), taken: int = 0, dedupe: bytes = b"") -> Booking:
     """A booking as ingest builds it."""
     spend_rows = [_owner(path) | {"slot_time": slot, "cost_nano_usd": cost, "calls": 1} for path, slot, cost in spends]
-    call_rows = [_owner(call["path"]) | call for call in calls]
+    call_rows = [_owner(call["path"]) | {"received_time": time.time_ns()} | call for call in calls]
     spend_fields = [*((name, pa.string()) for name in _OWNER), *((name, pa.int64()) for name in _SPEND_NUMBERS)]
     call_fields = [*((name, pa.string()) for name in _CALL_TEXTS), *((name, pa.int64()) for name in _CALL_NUMBERS)]
     return Booking(frame, frame, taken, dedupe, _stream(spend_rows, spend_fields), _stream(call_rows, call_fields))

@@ -114,10 +114,11 @@ class Book:
         model: str = "gpt-4o",
         path: AgentPath = TRIAGE,
         at: int | None = None,
+        received: int | None = None,
     ) -> None:
         """Telemetry of a call that may have a hold."""
         start = self.now if at is None else at
-        call = Call(model, model, decision_id, start, start + SECOND, cost)
+        call = Call(model, model, decision_id, start, start + SECOND, received or self.now, cost)
         spends = [Spend(path.org, path.tenant, path.agent, slot_of(start), cost)]
         self.budgets.book(spends, [(path, call)], self.now)
         self.commit()

@@ -190,6 +190,14 @@ def test_a_span_that_ended_before_the_hold_was_made_does_not_settle_it(open_book
     assert (hold.state, book.agent_day()) == ("settled", (60, 0))
 
 
+def test_a_span_that_was_received_before_the_hold_was_made_does_not_settle_it(open_book: OPEN) -> None:
+    """Both times are of our own clock, so the tolerance for the agent's does not apply."""
+    book = open_book(clock_tolerance=Duration("5s"))
+    hold = book.hold(50)
+    book.span(30, at=NOON - SECOND, received=NOON - 1)
+    assert (hold.state, book.agent_day()) == ("held", (30, 50))
+
+
 def test_another_agents_decision_id_settles_nothing(book: Book) -> None:
     """LiteLLM #32779, #36121: spend redirected by what a request claims."""
     hold = book.hold(50)

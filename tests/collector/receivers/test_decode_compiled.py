@@ -29,6 +29,8 @@ def span(attributes: Mapping[str, Value] = CHAT, *, name: str = "chat", start_ns
     return fresh_span(attributes, name=name, start_ns=start_ns)
 
 
+SERVICE = b"\x0a\x15\x0a\x0cservice.name\x12\x05\x0a\x03one"
+SPANS = b"\x12" + bytes([len(span({}).SerializeToString())]) + span({}).SerializeToString()
 ORDINARY = traces(span(), span({**CHAT, "list": ["a"], "half": 0.5, "yes": True})).SerializeToString()
 
 
@@ -104,6 +106,9 @@ def test_batches_like_the_benchmarks_are_read_by_the_kernels(spans: int) -> None
         "truncated": ORDINARY[:-1],
         "not UTF-8": with_value("x", b"\x0a\x02\xff\xff"),
         "value of two fields": with_value("x", b"\x18\x01\x18\x02"),
+        "not UTF-8 in a key within a map": with_value("x", b"\x32\x09\x0a\x07\x0a\x01\xff\x12\x02\x10\x01"),
+        "number of more than 64 bits": with_value("x", b"\x18" + b"\xff" * 9 + b"\x02"),
+        "number for a status's message": with_fields(b"\x7a\x02\x10\x01"),
         "group": with_fields(b"\x9b\x01\x9c\x01"),
         "number in a field of text": with_fields(b"\x28\x01"),
         "field zero": with_fields(b"\x02\x00"),
@@ -133,6 +138,11 @@ def test_what_is_remarkable_is_left_to_the_reference(remarkable: tuple[str, byte
         "no end": with_fields(b"\x41" + bytes(8)),
         "end of 2**64 - 1": with_fields(b"\x41" + b"\xff" * 8),
         "parent of three bytes": with_fields(b"\x22\x03abc"),
+        "trace id that begins with zeros": body_of(
+            Span(trace_id=bytes(15) + b"1", span_id=bytes(7) + b"2", start_time_unix_nano=1)
+        ),
+        "long service": traces(span(), span(), service="s" * 1_000).SerializeToString(),
+        "a service twice": block(0x0A, block(0x0A, SERVICE + SERVICE.replace(b"one", b"two")) + block(0x12, SPANS)),
         "empty text": body_of(span({"session.id": ""}, name="")),
         "text of many alphabets": body_of(span({"session.id": "größe 日本語 🙂", "größe": "é"}, name="é" * 100)),
         "no name": body_of(Span(trace_id=b"1" * 16, span_id=b"2" * 8, start_time_unix_nano=1)),
