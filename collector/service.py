@@ -33,6 +33,7 @@ from collector.ledger.store_directory import DirectoryStore
 from collector.ledger.writer import LedgerWriter
 from collector.pipeline import Booker, Parts
 from collector.processors.dedupe import DedupeWindow
+from collector.receivers.builders import builder_factory
 from collector.receivers.commit_group import CommitGroup, Hooks, Sender
 from collector.receivers.otlp_grpc import OtlpGrpc
 from collector.receivers.otlp_http import OtlpHttp
@@ -169,7 +170,7 @@ class Service:
         keys = KeyStore(access_path(self._data_dir), clock=time.time_ns)
         stack.callback(keys.close)
         hooks = Hooks(clock=time.time_ns, durable=ingest.booker.wake, fatal=self._on_fatal)
-        group = CommitGroup(ingest.spool, wanted_keys(DIALECTS), config, hooks)
+        group = CommitGroup(ingest.spool, builder_factory(config.decoder), wanted_keys(DIALECTS), config, hooks)
         group.start()
         self._watch(ingest)
         stack.push_async_callback(self._drain, ingest, group)

@@ -27,6 +27,7 @@ from schemas.quantities import Duration, Size
 EXIT_CONFIG = 1
 EXIT_FATAL = 70
 _PR_SET_PDEATHSIG = 1
+_TIDY_S = 0.25
 
 
 def main() -> int:
@@ -54,13 +55,24 @@ async def _run(data_dir: Path, connections: list[socket.socket], settings: Setti
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    tidying = asyncio.create_task(_tidy())
     await run(data_dir, settings, Outside(connections, stop, _announce))
+    tidying.cancel()
+
+
+async def _tidy() -> None:
+    """Reference counts free what a decision makes; a full collection would look at every hold and stop all answers.
+
+    So only what was made since the last look is looked at.
+    """
+    gc.disable()
+    while True:
+        gc.collect(0)
+        gc.freeze()
+        await asyncio.sleep(_TIDY_S)
 
 
 def _announce(url: str) -> None:
-    # What was restored lives as long as the process: no full collection need ever look at it.
-    gc.collect()
-    gc.freeze()
     sys.stdout.write(json.dumps({"control": url}) + "\n")
     sys.stdout.flush()
 

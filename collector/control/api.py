@@ -58,11 +58,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     follow_interval: Duration = Duration("1s")
     """How often the governance files and the keys are looked at for changes."""
 
-    hold_retention: Duration = Duration("7d")
-    """How long `GET /v1/holds/ID` knows a hold that is resolved."""
+    key_recheck: Duration = Duration("100ms")
+    """How long a key that was checked is taken for good without asking the key store again."""
 
     entry_retention: Duration = Duration("7d")
-    """How long the state keeps each change of a budget; the ledger keeps it for good."""
+    """How long the state keeps each hold and each change of a budget, and `GET /v1/holds/ID` knows it;
+    the ledger keeps both for good. Never less than `hold_ttl` and `span_grace` together."""
 
 
 class Page(NamedTuple):

@@ -62,14 +62,16 @@ class Committer:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            while self._budgets.group:
+            if self._budgets.group:
+                # The answers of the last group leave first, and what has just arrived comes along.
+                await asyncio.sleep(0)
                 await self._commit()
-                self._run_jobs()
             self._run_jobs()
             if self._keep is not None:
-                keep, self._keep = self._keep, None
-                await self._loop.run_in_executor(self._thread, self._state.prune, keep)
-            if self._stopping and not self._budgets.group:
+                await self._prune(self._keep)
+            if self._budgets.group:
+                self._wanted.set()
+            elif self._stopping:
                 self._thread.shutdown()
                 return
 
@@ -77,6 +79,14 @@ class Committer:
         """Write what is recorded, then let `run` return."""
         self._stopping = True
         self._wanted.set()
+
+    async def _prune(self, keep: Keep) -> None:
+        more = await self._loop.run_in_executor(self._thread, self._state.prune, keep)
+        if more:
+            # After the groups that came meanwhile: pruning keeps nobody waiting.
+            self._wanted.set()
+        else:
+            self._keep = None
 
     async def _commit(self) -> None:
         group, self._writing = self._take()

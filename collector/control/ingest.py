@@ -7,6 +7,7 @@ is not taken by a booking is sent again after a `Resume`.
 """
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -27,8 +28,8 @@ from schemas.booking import Booking, Poll, Position, Resume, ToOwner
 from schemas.errors import Fatal, Retryable
 from schemas.ids import AgentPath
 
-# About a megabyte; what is left is sent with the next answer.
-EVENTS_PER_ANSWER = 1_000
+# About two megabytes; what is left is sent with the next answer.
+EVENTS_PER_ANSWER = 2_000
 
 _ENCODE = msgspec.msgpack.Encoder().encode
 _TO_OWNER: msgspec.msgpack.Decoder[ToOwner] = msgspec.msgpack.Decoder(ToOwner)
@@ -58,11 +59,9 @@ class Bell:
         self._rung.set()
         self._rung = asyncio.Event()
 
-    async def wait(self, timeout_s: float) -> None:
-        """Returns at the next ring; raises `TimeoutError`."""
-        rung = self._rung
-        async with asyncio.timeout(timeout_s):
-            await rung.wait()
+    async def wait(self) -> None:
+        """Returns at the next ring."""
+        await self._rung.wait()
 
 
 class Seals:
@@ -84,7 +83,7 @@ class Seals:
         try:
             async with asyncio.timeout(timeout_s):
                 while self._sealed < number and not self._closed:
-                    await self._bell.wait(timeout_s)
+                    await self._bell.wait()
         except TimeoutError:
             raise Retryable(
                 f"Nothing was sealed within extensions.control.seal_timeout ({timeout_s:g} s).",
@@ -127,7 +126,12 @@ class IngestDoor:
         self._clock = clock
         self._positions = self._state.positions()
         self._handed = self._positions.outbox_taken
-        """The last event ingest was given in this connection of the two processes."""
+        """The last event ingest was given since its `Resume`."""
+
+    def committed(self) -> None:
+        """A group is durable: there may be events."""
+        if self._state.last_event > self._handed:
+            self._bell.ring()
 
     async def serve(self, connection: socket.socket) -> None:
         """Answer one connection until ingest hangs up."""
@@ -150,7 +154,7 @@ class IngestDoor:
                 return Position(self._positions.spool_frame, self._positions.journal_frame, self._state.dedupe())
             case Booking():
                 await self._book(message)
-                return _Booked(self._events())
+                return _Booked(self._hand())
             case Poll():
                 return await self._poll(message)
 
@@ -171,16 +175,14 @@ class IngestDoor:
 
     async def _poll(self, poll: Poll) -> _Pending:
         self._seals.report(poll.sealed)
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(poll.wait_ms / 1000):
                 while self._state.last_event <= self._handed and self._seals.wanted <= poll.sealed:
-                    await self._bell.wait(poll.wait_ms / 1000)
-        except TimeoutError:
-            # Nothing happened, which is an answer too.
-            return _Pending([], self._seals.wanted)
-        return _Pending(self._events(), self._seals.wanted)
+                    await self._bell.wait()
+        return _Pending(self._hand(), self._seals.wanted)
 
-    def _events(self) -> list[tuple[int, msgspec.Raw]]:
+    def _hand(self) -> list[tuple[int, msgspec.Raw]]:
+        """Events ingest has not been given yet."""
         events = self._state.events(self._handed, EVENTS_PER_ANSWER)
         if events:
             self._handed = events[-1][0]

@@ -192,10 +192,13 @@ class Owner:
     def _find(self, credential: Credential, hold_id: str) -> Hold:
         hold = self._budgets.find(hold_id)
         if hold is None:
-            row = self._state.hold(hold_id)
-            if row is not None:
-                account = self._budgets.account(AgentPath(row.org, row.tenant, row.agent))
-                hold = restored(account, row, self._budgets.config.span_grace.ns)
+            stored = self._state.hold(hold_id)
+            if stored is not None:
+                made = stored.made
+                account = self._budgets.account(AgentPath(made.org, made.tenant, made.agent))
+                hold = restored(account, stored, self._budgets.config.span_grace.ns)
+                # It is not in memory any more, so nothing may change it.
+                hold.final = True
         if hold is None or (credential.kind != "admin" and credential.path() != hold.account.path):
             raise NotFound(
                 f"There is no hold {hold_id!r} of this key's agent.",

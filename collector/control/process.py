@@ -20,6 +20,7 @@ from collector.access.bootstrap import access_path, governance_path
 from collector.access.keys import KeyStore
 from collector.control.api import Api, Config, Doors
 from collector.control.commit import Committer
+from collector.control.credentials import Credentials
 from collector.control.followers import GovernanceFollower, KeyFollower
 from collector.control.ingest import Bell, IngestDoor, Seals
 from collector.control.ingest import Parts as IngestParts
@@ -55,8 +56,8 @@ class Running(NamedTuple):
     parts: Parts
     owner: Owner
     keys: KeyStore
-    bell: Bell
     seals: Seals
+    door: IngestDoor
     keys_follower: KeyFollower
     governance: GovernanceFollower
 
@@ -94,9 +95,11 @@ class _Loop(NamedTuple):
 
 async def _serve(running: Running, settings: Settings, outside: Outside, loop: _Loop) -> None:
     committer, tasks = running.parts.committer, loop.tasks
-    committer.on_durable = running.bell.ring
+    committer.on_durable = running.door.committed
     tasks.create_task(committer.run())
-    doors = Doors(running.owner, running.seals, running.keys.authenticate, settings.operator_token)
+    recheck_ns = settings.control.key_recheck.ns
+    credentials = Credentials(running.keys.authenticate, recheck_ns=recheck_ns, clock=time.time_ns)
+    doors = Doors(running.owner, running.seals, credentials.of, settings.operator_token)
 
     def on_bug(error: Exception) -> None:
         tasks.create_task(_fail(error))
@@ -124,7 +127,8 @@ def _restore(data_dir: Path, settings: Settings, stack: ExitStack) -> Running:
     keys = KeyStore(access_path(data_dir), clock=clock)
     stack.callback(keys.close)
     budgets = Budgets(settings.budgets, Group())
-    budgets.restore(state.open_holds(), state.crossings(budgets.horizon(clock())))
+    now = clock()
+    budgets.restore(state.open_holds(budgets.waiting_since(now)), state.crossings(budgets.horizon(now)))
     repeats = Repeats(state.decisions(), keep_ns=control.idempotency_window.ns, most=control.max_idempotency_keys)
     committer = Committer(state, budgets)
     parts = Parts(state, budgets, committer, Quotes(PriceBook(), settings.budgets), repeats)
@@ -133,17 +137,18 @@ def _restore(data_dir: Path, settings: Settings, stack: ExitStack) -> Running:
     governance.start()
     bell = Bell()
     seals = Seals(bell, now_ms=clock() // 10**6)
-    return Running(parts, owner, keys, bell, seals, KeyFollower(keys, state, committer), governance)
+    ingest = IngestParts(state, budgets, committer, owner, seals, bell)
+    door = IngestDoor(ingest, clock=clock)
+    return Running(parts, owner, keys, seals, door, KeyFollower(keys, state, committer), governance)
 
 
 def _background(running: Running, settings: Settings, outside: Outside) -> list[Coroutine[None, None, None]]:
     """What runs beside the endpoint."""
     parts, owner = running.parts, running.owner
-    door = IngestDoor(IngestParts(*parts[:3], owner, running.seals, running.bell), clock=time.time_ns)
     follow_s = settings.control.follow_interval.seconds
 
     async def ingest(connection: socket.socket) -> None:
-        await door.serve(connection)
+        await running.door.serve(connection)
         outside.stop.set()
 
     async def tick() -> None:
@@ -167,11 +172,12 @@ def _background(running: Running, settings: Settings, outside: Outside) -> list[
 
 def _keep(settings: Settings, budgets: Budgets, now: int) -> Keep:
     control = settings.control
+    open_ns = settings.budgets.hold_ttl.ns + settings.budgets.span_grace.ns
     return Keep(
         spends_since=budgets.horizon(now),
-        holds_since=now - control.hold_retention.ns,
-        entries_since=now - control.entry_retention.ns,
+        entries_since=now - max(control.entry_retention.ns, open_ns),
         decisions_since=now - control.idempotency_window.ns,
+        decisions=control.max_idempotency_keys,
         dedupe_keys=settings.dedupe_keys,
     )
 

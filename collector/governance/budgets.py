@@ -18,7 +18,17 @@ from collector.governance import entries
 from collector.governance.counters import Account, Counter, Counters
 from collector.governance.holds import Call, Hold, HoldBook, Terms, restored
 from collector.governance.windows import slot_of
-from collector.state.rows import Crossing, Entry, Group, HoldRow, HoldStatus, SettledBy, Spend
+from collector.state.rows import (
+    Crossing,
+    Group,
+    HoldChange,
+    HoldChangeKind,
+    HoldStatus,
+    SettledBy,
+    Spend,
+    SpendLine,
+    StoredHold,
+)
 from schemas.errors import Permanent, Retryable
 from schemas.governance import ScopeLimits
 from schemas.ids import AgentPath
@@ -26,8 +36,6 @@ from schemas.quantities import Duration
 
 # One step of `advance`: holds that expire together must not keep a decision waiting.
 _MOVED_AT_ONCE = 500
-
-EntryKindName = Literal["hold", "settle", "void", "expire", "correct"]
 
 
 class FallbackPrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -76,11 +84,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Outcome(NamedTuple):
-    """What a hold becomes: its state, what it settled at (nano-USD), and who said so."""
+    """What a hold becomes: its state, what it settled at (nano-USD), who said so, and whether that is the last word."""
 
     state: HoldStatus
     settled: int | None
     by: SettledBy
+    final: bool = False
 
 
 class HoldConflict(Permanent):
@@ -137,8 +146,9 @@ class Budgets:
             if hold.state == "held":
                 self._expire(hold)
             else:
-                self._finish(hold)
-                self.group.holds[hold.terms.id] = hold.row()
+                hold.final = True
+                self._holds.end(hold)
+                self._holds.forget(hold.terms.id)
         return True
 
     def hold(self, account: Account, terms: Terms) -> Hold:
@@ -156,7 +166,8 @@ class Budgets:
         self._now = terms.created
         hold = Hold(account, terms)
         self._holds.add(hold)
-        self._record(hold, "hold", settled=0, held=terms.amount, overdraw=0)
+        self._counters.add(account, terms.created, settled=0, held=terms.amount)
+        self.group.holds.append(hold.row())
         return hold
 
     def denied(self, counters: Sequence[Counter], now_ns: int) -> None:
@@ -172,7 +183,7 @@ class Budgets:
         if hold.final or hold.state not in {"held", "expired"}:
             raise _conflict(hold, "settled at this amount")
         self._now = now_ns
-        kind: EntryKindName = "settle" if hold.state == "held" else "correct"
+        kind: HoldChangeKind = "settle" if hold.state == "held" else "correct"
         self._change(hold, kind, Outcome("settled", actual, "client"), actor=actor)
 
     def void(self, hold: Hold, *, actor: str, now_ns: int) -> None:
@@ -182,8 +193,7 @@ class Budgets:
         if hold.final or hold.state not in {"held", "expired"}:
             raise _conflict(hold, "voided")
         self._now = now_ns
-        self._finish(hold)
-        self._change(hold, "void", Outcome("void", None, "client"), actor=actor)
+        self._change(hold, "void", Outcome("void", None, "client", final=True), actor=actor)
 
     def book(self, spends: Iterable[Spend], calls: Iterable[tuple[AgentPath, Call]], now_ns: int) -> None:
         """Spend reported after the fact, by the quarter of an hour of the calls' start; never refused.
@@ -222,16 +232,21 @@ class Budgets:
         self._now = now_ns
         self._counters.set_limits(limits, now_ns)
 
+    def waiting_since(self, now_ns: int) -> int:
+        """Holds resolved later than this still wait for their span."""
+        return now_ns - self.config.span_grace.ns
+
     def horizon(self, now_ns: int) -> int:
         """Windows that began before this are not weighed."""
         return now_ns - self.config.backfill.ns
 
-    def restore(self, holds: Iterable[HoldRow], crossings: Iterable[Crossing]) -> None:
+    def restore(self, holds: Iterable[StoredHold], crossings: Iterable[Crossing]) -> None:
         """Take back what was stored: open holds, and crossings since `horizon`. `recount` follows."""
         self._counters.restore((c.window_start, c.scope, c.window, c.threshold, c.limit) for c in crossings)
-        for row in holds:
-            account = self.account(AgentPath(row.org, row.tenant, row.agent))
-            self._holds.add(restored(account, row, self.config.span_grace.ns))
+        for stored in holds:
+            made = stored.made
+            account = self.account(AgentPath(made.org, made.tenant, made.agent))
+            self._holds.add(restored(account, stored, self.config.span_grace.ns))
 
     def recount(self, limits: Mapping[str, ScopeLimits], spends: Iterable[Spend], now_ns: int) -> None:
         """Count all sums anew from the spend stored since `horizon` and the holds in memory, under these limits."""
@@ -251,9 +266,8 @@ class Budgets:
     # One change ----------------------------------------------------------------------------------
 
     def _settle_by_span(self, hold: Hold, cost: int) -> None:
-        kind: EntryKindName = "settle" if hold.state == "held" else "correct"
-        self._finish(hold)
-        self._change(hold, kind, Outcome("settled", cost, "span"), actor=entries.BUDGETS)
+        kind: HoldChangeKind = "settle" if hold.state == "held" else "correct"
+        self._change(hold, kind, Outcome("settled", cost, "span", final=True), actor=entries.BUDGETS)
 
     def _expire(self, hold: Hold) -> None:
         released = Outcome("expired", None, "")
@@ -261,48 +275,47 @@ class Budgets:
         outcome = posted if self.config.on_hold_expiry == "post" else released
         self._change(hold, "expire", outcome, actor=entries.BUDGETS)
 
-    def _finish(self, hold: Hold) -> None:
-        """The change in hand, or the passing of its grace, is the hold's last."""
-        hold.final = True
-        self._holds.end(hold)
-        self.group.finals.append(hold.terms.id)
+    def _change(self, hold: Hold, kind: HoldChangeKind, outcome: Outcome, *, actor: str) -> None:
+        settled, held, overdraw = hold.settled or 0, hold.held, hold.overdraw
+        hold.state, hold.settled, hold.settled_by, hold.final = outcome
+        hold.changes += 1
+        terms, path = hold.terms, hold.account.path
+        change = HoldChange(
+            terms.id,
+            hold.changes,
+            kind,
+            hold.state,
+            hold.settled,
+            hold.settled_by,
+            hold.final,
+            settled_added=(hold.settled or 0) - settled,
+            held_added=hold.held - held,
+            overdraw_added=hold.overdraw - overdraw,
+            recorded_time=self._now,
+        )
+        self._counters.add(hold.account, terms.created, settled=change.settled_added, held=change.held_added)
+        self._add_spend((path.org, path.tenant, path.agent, slot_of(terms.created)), change.settled_added)
+        self.group.changes.append(change)
+        self.group.event(entries.hold_entry(hold, kind, self._now, actor=actor))
+        self._wait_or_end(hold)
 
-    def _change(self, hold: Hold, kind: EntryKindName, outcome: Outcome, *, actor: str) -> None:
-        was_settled, was_held, was_overdraw = hold.settled or 0, hold.held, hold.overdraw
-        hold.state, hold.settled, hold.settled_by = outcome
-        hold.overdraw = max(0, (hold.settled or 0) - hold.terms.amount)
-        hold.resolved = self._now
-        if not hold.final:
+    def _wait_or_end(self, hold: Hold) -> None:
+        if hold.final:
+            self._holds.end(hold)
+            self.group.finals.append(hold.terms.id)
+        else:
             hold.deadline = self._now + self.config.span_grace.ns
             self._holds.schedule(hold)
-        self._record(
-            hold,
-            kind,
-            settled=(hold.settled or 0) - was_settled,
-            held=hold.held - was_held,
-            overdraw=hold.overdraw - was_overdraw,
-        )
-        self.group.event(entries.hold_entry(hold, kind, self._now, actor=actor))
-
-    def _record(self, hold: Hold, kind: EntryKindName, *, settled: int, held: int, overdraw: int) -> None:
-        org, tenant, agent = hold.account.path.org, hold.account.path.tenant, hold.account.path.agent
-        slot = slot_of(hold.terms.created)
-        self._counters.add(hold.account, hold.terms.created, settled=settled, held=held)
-        if settled:
-            self._add_spend((org, tenant, agent, slot), settled)
-        line = Entry(kind, hold.terms.id, org, tenant, agent, slot, settled, held, overdraw, self._now)
-        self.group.entries.append(line)
-        self.group.holds[hold.terms.id] = hold.row()
 
     def _spend(self, path: AgentPath, slot: int, cost: int) -> None:
         self._counters.add(self.account(path), slot, settled=cost, held=0)
         self._add_spend((path.org, path.tenant, path.agent, slot), cost)
-        line = Entry("spend", None, path.org, path.tenant, path.agent, slot, cost, 0, 0, self._now)
-        self.group.entries.append(line)
+        self.group.lines.append(SpendLine(path.org, path.tenant, path.agent, slot, cost, self._now))
 
     def _add_spend(self, key: tuple[str, str, str, int], amount: int) -> None:
-        spends = self.group.spends
-        spends[key] = spends.get(key, 0) + amount
+        if amount:
+            spends = self.group.spends
+            spends[key] = spends.get(key, 0) + amount
 
     def _crossed(self, counter: Counter, threshold: int) -> None:
         self.group.crossings.append(

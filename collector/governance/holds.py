@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from collector.governance.counters import Account
-from collector.state.rows import HoldRow, HoldStatus, SettledBy
+from collector.state.rows import HoldRow, HoldStatus, SettledBy, StoredHold
 from schemas.control import HoldBasis
 
 # Below this many there is nothing to gain from dropping deadlines of holds that are gone.
@@ -50,7 +50,7 @@ class Call(NamedTuple):
 class Hold:
     """One hold. Changed only by `Budgets`."""
 
-    __slots__ = ("account", "deadline", "final", "overdraw", "resolved", "settled", "settled_by", "state", "terms")
+    __slots__ = ("account", "changes", "deadline", "final", "settled", "settled_by", "state", "terms")
 
     def __init__(self, account: Account, terms: Terms) -> None:
         self.account = account
@@ -58,11 +58,15 @@ class Hold:
         self.state: HoldStatus = "held"
         self.settled: int | None = None
         self.settled_by: SettledBy = ""
-        self.overdraw = 0
-        self.resolved: int | None = None
+        self.changes = 0
         self.final = False
         self.deadline = terms.expires
         """When time changes it next: its expiry, then the end of its wait for a span."""
+
+    @property
+    def overdraw(self) -> int:
+        """What the call cost beyond what was held for it."""
+        return max(0, (self.settled or 0) - self.terms.amount)
 
     @property
     def held(self) -> int:
@@ -70,7 +74,7 @@ class Hold:
         return self.terms.amount if self.state == "held" else 0
 
     def row(self) -> HoldRow:
-        """The hold as stored."""
+        """The hold as it is stored."""
         terms, path = self.terms, self.account.path
         return HoldRow(
             terms.id,
@@ -85,24 +89,18 @@ class Hold:
             terms.created,
             terms.expires,
             terms.amount,
-            self.state,
-            self.settled,
-            self.settled_by,
-            self.overdraw,
-            self.resolved,
-            self.final,
         )
 
 
-def restored(account: Account, row: HoldRow, span_grace_ns: int) -> Hold:
+def restored(account: Account, stored: StoredHold, span_grace_ns: int) -> Hold:
     """A stored hold, back in memory."""
-    who = (row.id, row.decision_id, row.credential_id)
-    hold = Hold(account, Terms(*who, row.provider, row.model, row.basis, row.amount, row.created, row.expires))
-    hold.state, hold.settled, hold.settled_by = row.state, row.settled, row.settled_by
-    hold.overdraw = row.overdraw
-    hold.resolved = row.resolved
-    hold.final = row.final
-    hold.deadline = row.expires if row.resolved is None else row.resolved + span_grace_ns
+    made, change = stored
+    who = (made.id, made.decision_id, made.credential_id)
+    hold = Hold(account, Terms(*who, made.provider, made.model, made.basis, made.amount, made.created, made.expires))
+    if change is not None:
+        hold.state, hold.settled, hold.settled_by = change.state, change.settled, change.settled_by
+        hold.changes, hold.final = change.number, bool(change.final)
+        hold.deadline = change.recorded_time + span_grace_ns
     return hold
 
 
@@ -166,9 +164,7 @@ class HoldBook:
             return hold if hold is not None and hold.account.text == agent and not hold.final else None
         made_until = min(call.end_time + tolerance_ns, call.received_time)
         candidates = [
-            hold
-            for model in {call.request_model, call.model}
-            for hold in self._oldest((agent, model), made_until)
+            hold for model in {call.request_model, call.model} for hold in self._oldest((agent, model), made_until)
         ]
         return min(candidates, key=lambda hold: hold.terms.created, default=None)
 

@@ -51,14 +51,17 @@ def builder_factory(kind: Kind) -> Build:
 
 
 class _Changeover:
-    """Makes reference builders until compiled ones can be had."""
+    """Makes reference builders until compiled ones can be had, which the first call sets about."""
 
     def __init__(self) -> None:
         self._build: Build = TableBuilder  # Replaced once, by the thread.
         self.thread = threading.Thread(target=self._prepare, name="compile-decoder", daemon=True)
-        self.thread.start()
+        self._started = False
 
     def __call__(self, wanted: Mapping[str, type], limits: RowLimits, now_ns: int) -> Builder:
+        if not self._started:
+            self._started = True
+            self.thread.start()
         return self._build(wanted, limits, now_ns)
 
     def _prepare(self) -> None:

@@ -99,7 +99,7 @@ class TableBuilder:
         """Read one ExportTraceServiceRequest; raises `Permanent` and adds nothing if it does not parse."""
         message = _parse(TracesRequest, body, "ExportTraceServiceRequest")
         outcome, large = Outcome(), len(body) > self._limits.max_value_bytes
-        for shared, spans in _scopes(message):
+        for shared, spans in _scopes(message, self._limits.max_value_bytes):
             for span in spans:
                 outcome.received += 1
                 self._span(request, shared, span, outcome, large=large)
@@ -109,7 +109,7 @@ class TableBuilder:
         """Read one ExportLogsServiceRequest; raises `Permanent` and adds nothing if it does not parse."""
         message = _parse(LogsRequest, body, "ExportLogsServiceRequest")
         outcome, large = Outcome(), len(body) > self._limits.max_value_bytes
-        for shared, records in _scopes(message):
+        for shared, records in _scopes(message, self._limits.max_value_bytes):
             for record in records:
                 outcome.received += 1
                 self._record(request, shared, record, outcome, large=large)
@@ -229,12 +229,14 @@ def _parse(message_type: Wire, body: bytes, name: str) -> Wire:
         ) from None
 
 
-def _scopes(message: Wire) -> Iterator[tuple[_Resource, Wire]]:
+def _scopes(message: Wire, max_bytes: int) -> Iterator[tuple[_Resource, Wire]]:
+    """Each scope's rows with what they share, cut: a long name would stand on every row."""
     for resource in message.resources:
         attributes = resource.resource.attributes
         service = _text(attributes["service.name"]) if "service.name" in attributes else None
         for scope in resource.scopes:
-            yield _Resource(service, scope.scope.name or None, scope.scope.version or None), scope.items
+            texts = (service, scope.scope.name or None, scope.scope.version or None)
+            yield _Resource(*(text[:max_bytes] if text else text for text in texts)), scope.items
 
 
 def _event_name(record: Wire) -> str:

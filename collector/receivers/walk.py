@@ -212,7 +212,7 @@ def _scope(body: Vector, at: int, end: int, sheet: Grid) -> bool:
         tag = body[at]
         if tag in (0x0A, 0x12):
             start, at = plain.length(body, at + 1, end)
-            if at < 0 or not plain.is_text(body, start, at):
+            if at < 0 or at - start > sheet[MAX_VALUE_BYTES, 0] or not plain.is_text(body, start, at):
                 return False
             note = _SCOPE_NAME if tag == 0x0A else _SCOPE_VERSION
             sheet[note, 0], sheet[note, 1] = start if at > start else -1, at

@@ -14,10 +14,11 @@ _ENCODE = msgspec.msgpack.Encoder().encode
 Row = dict[str, str | int | bool | None]
 HoldStatus = Literal["held", "settled", "void", "expired"]
 SettledBy = Literal["", "client", "span", "expiry"]
+HoldChangeKind = Literal["settle", "void", "expire", "correct"]
 
 
 class HoldRow(NamedTuple):
-    """One hold as it stands."""
+    """One hold as it was made."""
 
     id: str
     decision_id: str
@@ -31,23 +32,54 @@ class HoldRow(NamedTuple):
     created: int
     expires: int
     amount: int
+
+
+class HoldChange(NamedTuple):
+    """What became of a hold, and what that added to settled, held and overdraw.
+
+    `number` counts the changes of one hold from 1; nothing follows a `final` one.
+    """
+
+    hold_id: str
+    number: int
+    kind: HoldChangeKind
     state: HoldStatus
     settled: int | None
     settled_by: SettledBy
-    overdraw: int
-    resolved: int | None
     final: bool
+    settled_added: int
+    held_added: int
+    overdraw_added: int
+    recorded_time: int
+
+
+class StoredHold(NamedTuple):
+    """A hold and its last change, if any."""
+
+    made: HoldRow
+    change: HoldChange | None
+
+
+class SpendLine(NamedTuple):
+    """Spend that one booking added to one agent's quarter of an hour."""
+
+    org: str
+    tenant: str
+    agent: str
+    slot_time: int
+    amount: int
+    recorded_time: int
 
 
 class Entry(NamedTuple):
-    """One immutable line of the budget book: what a change added to settled, held and overdraw."""
+    """One line of the budget book: what a hold, a change of one or spend added."""
 
     kind: str
     hold_id: str | None
     org: str
     tenant: str
     agent: str
-    slot_time: int
+    time: int
     settled: int
     held: int
     overdraw: int
@@ -101,25 +133,26 @@ class Booked(NamedTuple):
 
 
 class Keep(NamedTuple):
-    """What pruning leaves: rows from these times on, and how many dedupe keys."""
+    """What pruning leaves: rows from these times on, and how many decisions and dedupe keys."""
 
     spends_since: int
-    holds_since: int
     entries_since: int
     decisions_since: int
+    decisions: int
     dedupe_keys: int
 
 
 class Group:
     """Everything one transaction writes. Owned by the loop until it is handed to the committing thread."""
 
-    __slots__ = ("booked", "crossings", "decisions", "entries", "events", "finals", "holds", "meta", "spends")
+    __slots__ = ("booked", "changes", "crossings", "decisions", "events", "finals", "holds", "lines", "meta", "spends")
 
     def __init__(self) -> None:
-        self.holds: dict[str, HoldRow] = {}
+        self.holds: list[HoldRow] = []
+        self.changes: list[HoldChange] = []
         self.finals: list[str] = []
-        """Holds that will not change again; not written, but forgotten in memory once this is durable."""
-        self.entries: list[Entry] = []
+        """Holds whose final change is among `changes`: not written, but forgotten in memory once this is durable."""
+        self.lines: list[SpendLine] = []
         self.spends: dict[tuple[str, str, str, int], int] = {}
         """Change of the settled sum by org, tenant, agent and slot time."""
         self.crossings: list[Crossing] = []

@@ -21,11 +21,13 @@ from collector.state.rows import (
     Crossing,
     Entry,
     Group,
+    HoldChange,
     HoldRow,
     Keep,
     KeptDecision,
     Positions,
     Spend,
+    StoredHold,
 )
 from schemas.errors import ConfigError, Fatal
 
@@ -33,8 +35,13 @@ from schemas.errors import ConfigError, Fatal
 FOREIGN_LOCK_S = 2.0
 # A booking's blob has 128 bits of key and 64 bits of content for each row it remembers.
 DEDUPE_ITEM_BYTES = 24
+# Rows of one table that one call of `prune` deletes: one or two milliseconds.
+PRUNED_AT_ONCE = 500
 # The owner of a serve that was killed needs this long at most to write its last group and let go.
 LOCK_WAIT_S = 15.0
+
+
+_HOLD_COLUMNS = len(HoldRow._fields)
 
 
 class State:
@@ -60,15 +67,17 @@ class State:
         with self._fatal("write"), _transaction(self._writer):
             many = self._writer.executemany
             if group.holds:
-                many(tables.PUT_HOLD, group.holds.values())
-            if group.entries:
-                many(tables.ADD_ENTRY, group.entries)
+                many(tables.ADD_HOLD, group.holds)
+            if group.changes:
+                many(tables.ADD_CHANGE, group.changes)
+            if group.lines:
+                many(tables.ADD_LINE, group.lines)
             if group.spends:
                 many(tables.ADD_SPEND, [(slot, *path, amount) for (*path, slot), amount in group.spends.items()])
             if group.crossings:
                 many(tables.ADD_CROSSING, group.crossings)
             if group.decisions:
-                many(tables.PUT_DECISION, group.decisions)
+                many(tables.ADD_DECISION, group.decisions)
             if group.events:
                 many(tables.ADD_EVENT, enumerate(group.events, self.last_event + 1))
             if group.meta:
@@ -77,29 +86,28 @@ class State:
                 self._book(group.booked)
         self.last_event += len(group.events)
 
-    def prune(self, keep: Keep) -> None:
-        """Delete what nobody will ask for again, a bounded number of rows a call."""
+    def prune(self, keep: Keep) -> bool:
+        """Delete what nobody will ask for again, a bounded number of rows a call. True when more is left."""
+        values = keep._asdict() | {"at_once": PRUNED_AT_ONCE, "dedupe_bytes": keep.dedupe_keys * DEDUPE_ITEM_BYTES}
         with self._fatal("prune"), _transaction(self._writer):
-            run = self._writer.execute
-            run(tables.PRUNE_SPENDS, (keep.spends_since,))
-            run(tables.PRUNE_CROSSINGS, (keep.spends_since,))
-            run(tables.PRUNE_HOLDS, (keep.holds_since,))
-            run(tables.PRUNE_ENTRIES, (keep.entries_since,))
-            run(tables.PRUNE_DECISIONS, (keep.decisions_since,))
-            run(tables.PRUNE_DEDUPE, (keep.dedupe_keys * DEDUPE_ITEM_BYTES,))
+            for statement in (tables.PRUNE_SPENDS, tables.PRUNE_CROSSINGS, tables.PRUNE_DEDUPE, tables.PRUNE_CHANGES):
+                self._writer.execute(statement, values)
+            bounded = (tables.PRUNE_HOLDS, tables.PRUNE_LINES, tables.PRUNE_DECISIONS)
+            most = max(self._writer.execute(statement, values).rowcount for statement in bounded)
+        return most == PRUNED_AT_ONCE
 
     def spends(self, since: int) -> Iterator[Spend]:
         """What was settled in the quarters of an hour from `since` on."""
         sql = "SELECT org, tenant, agent, slot_time, settled FROM spends WHERE slot_time >= ?"
         return map(Spend._make, self._read(sql, since))
 
-    def open_holds(self) -> list[HoldRow]:
-        """Holds that are live or still wait for their span, oldest first."""
-        return [_hold(row) for row in self._read("SELECT * FROM holds WHERE final = 0 ORDER BY created, id")]
+    def open_holds(self, resolved_since: int) -> list[StoredHold]:
+        """Holds that are live, or were resolved later than that and still wait for their span; oldest first."""
+        return [_hold(row) for row in self._read(tables.OPEN_HOLDS, resolved_since)]
 
-    def hold(self, hold_id: str) -> HoldRow | None:
+    def hold(self, hold_id: str) -> StoredHold | None:
         """One hold as it was last committed."""
-        return next((_hold(row) for row in self._read("SELECT * FROM holds WHERE id = ?", hold_id)), None)
+        return next((_hold(row) for row in self._read(tables.HOLD, hold_id)), None)
 
     def crossings(self, since: int) -> list[Crossing]:
         """Recorded crossings of windows that started at `since` or later."""
@@ -107,11 +115,11 @@ class State:
 
     def decisions(self) -> list[KeptDecision]:
         """Kept answers, oldest first."""
-        return [KeptDecision._make(row) for row in self._read("SELECT * FROM decisions ORDER BY recorded_time")]
+        return [KeptDecision._make(row[1:]) for row in self._read("SELECT * FROM decisions ORDER BY id")]
 
     def entries(self) -> list[Entry]:
         """The budget book, oldest first."""
-        return [Entry._make(row[1:]) for row in self._read("SELECT * FROM budget_entries ORDER BY id")]
+        return [Entry._make(row) for row in self._read(tables.ENTRIES)]
 
     def events(self, after: int, limit: int) -> list[tuple[int, bytes]]:
         """Durable events above `after`, oldest first, each the MessagePack of a `schemas.booking.Event`."""
@@ -200,5 +208,6 @@ def _lock(path: Path, wait_s: float) -> FileIO:
             return lock
 
 
-def _hold(row: tuple[Any, ...]) -> HoldRow:
-    return HoldRow._make((*row[:-1], bool(row[-1])))
+def _hold(row: tuple[Any, ...]) -> StoredHold:
+    made, change = row[:_HOLD_COLUMNS], row[_HOLD_COLUMNS:]
+    return StoredHold(HoldRow._make(made), None if change[0] is None else HoldChange._make(change))

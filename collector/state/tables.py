@@ -1,8 +1,9 @@
 """The tables of `state.db` and the statements that write them.
 
-`spends` and the live rows of `holds` are the whole truth about money: the counters of days and
-months are sums of them, so a limit, a window or a time zone may change without anything to
-re-baseline. `budget_entries` is the same truth as a list of changes; a trigger keeps it immutable.
+`spends` and the holds that nothing has resolved are the whole truth about money: the counters of
+days and months are sums of them, so a limit, a window or a time zone may change without anything to
+re-baseline. How it came to be is `budget_entries`: holds, their changes and lines of spend, which
+are only ever added; triggers keep them from being changed.
 """
 
 SCHEMA_VERSION = 1
@@ -42,30 +43,57 @@ CREATE TABLE holds (
     basis TEXT NOT NULL,
     created INTEGER NOT NULL,
     expires INTEGER NOT NULL,
-    amount INTEGER NOT NULL CHECK (amount >= 0),
-    state TEXT NOT NULL CHECK (state IN ('held', 'settled', 'void', 'expired')),
-    settled INTEGER,
-    settled_by TEXT NOT NULL,
-    overdraw INTEGER NOT NULL,
-    resolved INTEGER,
-    final INTEGER NOT NULL
+    amount INTEGER NOT NULL CHECK (amount >= 0)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE budget_entries (
+CREATE TABLE hold_changes (
+    hold_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('settle', 'void', 'expire', 'correct')),
+    state TEXT NOT NULL CHECK (state IN ('settled', 'void', 'expired')),
+    settled INTEGER,
+    settled_by TEXT NOT NULL,
+    final INTEGER NOT NULL,
+    settled_added INTEGER NOT NULL,
+    held_added INTEGER NOT NULL,
+    overdraw_added INTEGER NOT NULL,
+    recorded_time INTEGER NOT NULL,
+    PRIMARY KEY (hold_id, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE spend_lines (
     id INTEGER PRIMARY KEY,
-    kind TEXT NOT NULL CHECK (kind IN ('hold', 'settle', 'void', 'expire', 'correct', 'spend')),
-    hold_id TEXT,
     org TEXT NOT NULL,
     tenant TEXT NOT NULL,
     agent TEXT NOT NULL,
     slot_time INTEGER NOT NULL,
-    settled INTEGER NOT NULL,
-    held INTEGER NOT NULL,
-    overdraw INTEGER NOT NULL,
+    amount INTEGER NOT NULL,
     recorded_time INTEGER NOT NULL
 ) STRICT;
-CREATE TRIGGER budget_entries_are_immutable BEFORE UPDATE ON budget_entries
-BEGIN SELECT RAISE(ABORT, 'budget entries are immutable'); END;
+
+CREATE TRIGGER holds_are_immutable BEFORE UPDATE ON holds
+BEGIN SELECT RAISE(ABORT, 'holds are immutable'); END;
+CREATE TRIGGER hold_changes_are_immutable BEFORE UPDATE ON hold_changes
+BEGIN SELECT RAISE(ABORT, 'changes of holds are immutable'); END;
+CREATE TRIGGER spend_lines_are_immutable BEFORE UPDATE ON spend_lines
+BEGIN SELECT RAISE(ABORT, 'lines of spend are immutable'); END;
+
+CREATE VIEW budget_entries AS
+    SELECT 'hold' AS kind, id AS hold_id, org, tenant, agent, created AS time,
+        0 AS settled, amount AS held, 0 AS overdraw, created AS recorded_time
+    FROM holds
+    UNION ALL
+    SELECT c.kind, c.hold_id, h.org, h.tenant, h.agent, h.created,
+        c.settled_added, c.held_added, c.overdraw_added, c.recorded_time
+    FROM hold_changes c JOIN holds h ON h.id = c.hold_id
+    UNION ALL
+    SELECT 'spend', NULL, org, tenant, agent, slot_time, amount, 0, 0, recorded_time
+    FROM spend_lines;
+
+CREATE VIEW hold_states AS
+    SELECT h.*, c.* FROM holds h LEFT JOIN hold_changes c ON c.hold_id = h.id AND NOT EXISTS (
+        SELECT 1 FROM hold_changes later WHERE later.hold_id = c.hold_id AND later.number > c.number
+    );
 
 CREATE TABLE crossings (
     window_start INTEGER NOT NULL,
@@ -77,14 +105,15 @@ CREATE TABLE crossings (
     PRIMARY KEY (window_start, scope, window, threshold, "limit")
 ) STRICT, WITHOUT ROWID;
 
+-- Found in memory, so its only order is age.
 CREATE TABLE decisions (
+    id INTEGER PRIMARY KEY,
     credential_id TEXT NOT NULL,
     idempotency_key TEXT NOT NULL,
     request_digest BLOB NOT NULL,
     response BLOB NOT NULL,
-    recorded_time INTEGER NOT NULL,
-    PRIMARY KEY (credential_id, idempotency_key)
-) STRICT, WITHOUT ROWID;
+    recorded_time INTEGER NOT NULL
+) STRICT;
 
 CREATE TABLE dedupe (
     journal_frame INTEGER PRIMARY KEY,
@@ -103,30 +132,49 @@ ADD_SPEND = """
 INSERT INTO spends VALUES (?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET settled = max(-4611686018427387904, min(4611686018427387904, settled + excluded.settled))
 """
-PUT_HOLD = "INSERT OR REPLACE INTO holds VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-ADD_ENTRY = "INSERT INTO budget_entries VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+ADD_HOLD = "INSERT INTO holds VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+ADD_CHANGE = "INSERT INTO hold_changes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+ADD_LINE = "INSERT INTO spend_lines VALUES (NULL, ?, ?, ?, ?, ?, ?)"
 ADD_CROSSING = "INSERT OR IGNORE INTO crossings VALUES (?, ?, ?, ?, ?, ?)"
-PUT_DECISION = "INSERT OR REPLACE INTO decisions VALUES (?, ?, ?, ?, ?)"
+ADD_DECISION = "INSERT INTO decisions VALUES (NULL, ?, ?, ?, ?, ?)"
 ADD_EVENT = "INSERT INTO outbox VALUES (?, ?)"
 PUT_META = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 PUT_POSITIONS = "UPDATE positions SET spool_frame = ?, journal_frame = ?, outbox_taken = max(outbox_taken, ?)"
 TAKE_EVENTS = "DELETE FROM outbox WHERE id <= ?"
 ADD_DEDUPE = "INSERT OR REPLACE INTO dedupe VALUES (?, ?)"
 
-# Each statement is bounded, so that pruning never holds up a group for long.
-PRUNE_HOLDS = "DELETE FROM holds WHERE id IN (SELECT id FROM holds WHERE created < ? AND final = 1 LIMIT 2000)"
-PRUNE_ENTRIES = """
-DELETE FROM budget_entries
-WHERE id IN (SELECT id FROM budget_entries WHERE recorded_time < ? ORDER BY id LIMIT 2000)
+HOLD = "SELECT * FROM hold_states WHERE id = ?"
+OPEN_HOLDS = """
+SELECT * FROM hold_states WHERE hold_id IS NULL OR (final = 0 AND recorded_time > ?) ORDER BY created, id
 """
-PRUNE_SPENDS = "DELETE FROM spends WHERE slot_time < ?"
-PRUNE_CROSSINGS = "DELETE FROM crossings WHERE window_start < ?"
-PRUNE_DECISIONS = "DELETE FROM decisions WHERE recorded_time < ?"
+ENTRIES = "SELECT * FROM budget_entries ORDER BY recorded_time, kind <> 'hold'"
+
+# Each looks at the `at_once` oldest rows, so that pruning never holds up a group for long.
+PRUNE_CHANGES = """
+DELETE FROM hold_changes WHERE hold_id IN (
+    SELECT id FROM (SELECT id, created FROM holds ORDER BY id LIMIT :at_once) WHERE created < :entries_since
+)
+"""
+PRUNE_HOLDS = """
+DELETE FROM holds
+WHERE id IN (SELECT id FROM holds ORDER BY id LIMIT :at_once) AND created < :entries_since
+"""
+PRUNE_LINES = """
+DELETE FROM spend_lines
+WHERE id IN (SELECT id FROM spend_lines ORDER BY id LIMIT :at_once) AND recorded_time < :entries_since
+"""
+PRUNE_DECISIONS = """
+DELETE FROM decisions
+WHERE id IN (SELECT id FROM decisions ORDER BY id LIMIT :at_once)
+    AND (recorded_time < :decisions_since OR id <= (SELECT max(id) FROM decisions) - :decisions)
+"""
+PRUNE_SPENDS = "DELETE FROM spends WHERE slot_time < :spends_since"
+PRUNE_CROSSINGS = "DELETE FROM crossings WHERE window_start < :spends_since"
 # A booking goes when the bookings after it fill the window.
 PRUNE_DEDUPE = """
 DELETE FROM dedupe WHERE journal_frame IN (
     SELECT journal_frame FROM (
         SELECT journal_frame, sum(length(keys)) OVER (ORDER BY journal_frame DESC) - length(keys) AS newer FROM dedupe
-    ) WHERE newer >= ?
+    ) WHERE newer >= :dedupe_bytes
 )
 """

@@ -1,5 +1,6 @@
 """`state.db`: a group is on disk whole or not at all, and everything comes back at start."""
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -14,21 +15,23 @@ from collector.state.rows import (
     Crossing,
     Entry,
     Group,
+    HoldChange,
     HoldRow,
     Keep,
     KeptDecision,
     Positions,
     Spend,
+    SpendLine,
+    StoredHold,
 )
-from collector.state.store import DEDUPE_ITEM_BYTES, State
+from collector.state.store import DEDUPE_ITEM_BYTES, PRUNED_AT_ONCE, State
 from schemas.errors import ConfigError, Fatal
 
 HOLD = HoldRow(
-    "hold_1", "dec_1", "key", "acme", "support", "triage", "openai", "gpt-4o", "worst_case",
-    100, 200, 50, "held", None, "", 0, None, False,
+    "hold_1", "dec_1", "key", "acme", "support", "triage", "openai", "gpt-4o", "worst_case", 100, 200, 50
 )  # fmt: skip
-ENTRY = Entry("hold", "hold_1", "acme", "support", "triage", 0, 0, 50, 0, 100)
-ALL = Keep(spends_since=0, holds_since=0, entries_since=0, decisions_since=0, dedupe_keys=10**9)
+CHANGE = HoldChange("hold_1", 1, "settle", "settled", 30, "client", False, 30, -50, 0, 150)
+ALL = Keep(spends_since=0, entries_since=0, decisions_since=0, decisions=10**9, dedupe_keys=10**9)
 
 
 @pytest.fixture
@@ -45,8 +48,9 @@ def state(path: Path) -> Iterator[State]:
 
 def filled() -> Group:
     group = Group()
-    group.holds["hold_1"] = HOLD
-    group.entries.append(ENTRY)
+    group.holds.append(HOLD)
+    group.changes.append(CHANGE)
+    group.lines.append(SpendLine("acme", "support", "triage", 900, 7, 5))
     group.spends["acme", "support", "triage", 900] = 7
     group.crossings.append(Crossing(0, "acme", "daily", 80, 100, 5))
     group.decisions.append(KeptDecision("key", "once", b"digest", b"{}", 5))
@@ -61,9 +65,9 @@ def test_everything_in_a_group_comes_back_after_a_restart(path: Path) -> None:
     state.commit(filled())
     state.close()
     again = State(path)
-    assert again.open_holds() == [HOLD]
-    assert again.hold("hold_1") == HOLD
-    assert again.entries() == [ENTRY]
+    assert again.open_holds(0) == [StoredHold(HOLD, CHANGE)]
+    assert again.hold("hold_1") == StoredHold(HOLD, CHANGE)
+    assert [entry.kind for entry in again.entries()] == ["spend", "hold", "settle"]
     assert list(again.spends(0)) == [Spend("acme", "support", "triage", 900, 7)]
     assert again.crossings(0) == [Crossing(0, "acme", "daily", 80, 100, 5)]
     assert again.decisions() == [KeptDecision("key", "once", b"digest", b"{}", 5)]
@@ -77,7 +81,7 @@ def test_everything_in_a_group_comes_back_after_a_restart(path: Path) -> None:
 
 def test_a_fresh_state_is_empty_and_at_the_beginning(state: State) -> None:
     assert state.positions() == Positions(0, 0, 0)
-    assert (state.last_event, state.open_holds(), state.dedupe(), state.meta("name")) == (0, [], [], None)
+    assert (state.last_event, state.open_holds(0), state.dedupe(), state.meta("name")) == (0, [], [], None)
     assert not Group()
 
 
@@ -90,25 +94,65 @@ def test_every_field_of_a_group_makes_it_worth_committing() -> None:
 
 def test_a_group_that_cannot_be_written_whole_is_not_written_at_all(state: State, path: Path) -> None:
     group = filled()
-    group.entries.append(ENTRY._replace(kind="a kind nobody knows"))
+    group.changes.append(CHANGE._replace(number=2, state="held"))
     with pytest.raises(Fatal, match="Cannot write"):
         state.commit(group)
     state.close()
     again = State(path)
-    assert (again.open_holds(), again.entries(), again.last_event, again.positions()) == ([], [], 0, Positions())
+    assert (again.open_holds(0), again.entries(), again.last_event, again.positions()) == ([], [], 0, Positions())
     again.close()
 
 
-def test_budget_entries_are_immutable(state: State, path: Path) -> None:
+@pytest.mark.parametrize(
+    "change", ["holds SET amount = 0", "hold_changes SET number = 9", "spend_lines SET amount = 0"]
+)
+def test_the_budget_book_is_immutable(state: State, path: Path, change: str) -> None:
     state.commit(filled())
-    with sqlite3.connect(path) as other, pytest.raises(sqlite3.IntegrityError, match="immutable"):
-        other.execute("UPDATE budget_entries SET held = 0")
-    other.close()
+    with contextlib.closing(sqlite3.connect(path)) as other, pytest.raises(sqlite3.IntegrityError, match="immutable"):
+        other.execute(f"UPDATE {change}")
+
+
+def test_a_hold_is_known_by_its_last_change(state: State) -> None:
+    for number, (settled, final) in enumerate([(50, False), (35, True)], start=1):
+        group = Group()
+        group.holds = [HOLD] if number == 1 else []
+        group.changes = [CHANGE._replace(number=number, settled=settled, final=final, recorded_time=number)]
+        state.commit(group)
+    stored = state.hold("hold_1")
+    assert stored is not None
+    assert stored.change is not None
+    assert (stored.change.number, stored.change.settled, bool(stored.change.final)) == (2, 35, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "is_open"),
+    [
+        pytest.param(None, True, id="live"),
+        pytest.param(CHANGE, True, id="waits for its span"),
+        pytest.param(CHANGE._replace(recorded_time=149), False, id="waited long enough"),
+        pytest.param(CHANGE._replace(final=True), False, id="final"),
+    ],
+)
+def test_open_holds_are_those_that_can_still_change(state: State, change: HoldChange | None, is_open: bool) -> None:  # noqa: FBT001
+    group = Group()
+    group.holds, group.changes = [HOLD], [change] if change else []
+    state.commit(group)
+    assert state.open_holds(149) == ([StoredHold(HOLD, change)] if is_open else [])
+
+
+def test_the_budget_book_says_what_each_line_added(state: State) -> None:
+    state.commit(filled())
+    spend, hold, settle = state.entries()
+    assert spend == Entry("spend", None, "acme", "support", "triage", 900, 7, 0, 0, 5)
+    assert hold == Entry("hold", "hold_1", "acme", "support", "triage", 100, 0, 50, 0, 100)
+    assert settle == Entry("settle", "hold_1", "acme", "support", "triage", 100, 30, -50, 0, 150)
 
 
 def test_spends_of_one_slot_add_up(state: State) -> None:
     for _ in range(3):
-        state.commit(filled())
+        group = Group()
+        group.spends["acme", "support", "triage", 900] = 7
+        state.commit(group)
     assert [spend.settled for spend in state.spends(0)] == [21]
     assert list(state.spends(901)) == []
 
@@ -149,24 +193,32 @@ def test_taken_events_stay_taken_when_an_older_booking_is_seen(state: State) -> 
 
 def test_pruning_leaves_what_was_asked_for(state: State) -> None:
     for number in range(4):
-        group = filled()
-        final = number % 2 == 0
-        group.holds = {f"hold_{number}": HOLD._replace(id=f"hold_{number}", created=number, final=final)}
+        group = Group()
+        group.holds = [HOLD._replace(id=f"hold_{number}", created=number)]
+        group.changes = [CHANGE._replace(hold_id=f"hold_{number}")]
         group.spends = {("acme", "support", "triage", number * 900): 1}
-        group.entries = [ENTRY._replace(recorded_time=number)]
+        group.lines = [SpendLine("acme", "support", "triage", 0, 7, number)]
         group.decisions = [KeptDecision("key", str(number), b"", b"", number)]
         group.crossings = [Crossing(number * 900, "acme", "daily", 80, 100, 5)]
         group.booked = Booked(Positions(1, number + 1, 0), bytes([number]) * DEDUPE_ITEM_BYTES)
         state.commit(group)
     state.prune(ALL)
-    assert len(state.entries()) == len(state.dedupe()) == 4
-    state.prune(Keep(spends_since=1800, holds_since=2, entries_since=3, decisions_since=1, dedupe_keys=2))
+    assert (len(state.entries()), len(state.decisions()), len(state.dedupe())) == (12, 4, 4)
+    state.prune(Keep(spends_since=1800, entries_since=2, decisions_since=1, decisions=2, dedupe_keys=2))
     assert [spend.slot_time for spend in state.spends(0)] == [1800, 2700]
     assert [crossing.window_start for crossing in state.crossings(0)] == [1800, 2700]
-    assert [state.hold(f"hold_{number}") is not None for number in range(4)] == [False, True, True, True]
-    assert [entry.recorded_time for entry in state.entries()] == [3]
-    assert [decision.idempotency_key for decision in state.decisions()] == ["1", "2", "3"]
+    assert [state.hold(f"hold_{number}") is not None for number in range(4)] == [False, False, True, True]
+    assert sorted(entry.kind for entry in state.entries()) == ["hold", "hold", "settle", "settle", "spend", "spend"]
+    assert [decision.idempotency_key for decision in state.decisions()] == ["2", "3"]
     assert [keys[0] for keys in state.dedupe()] == [2, 3]
+
+
+def test_pruning_says_when_more_is_left(state: State) -> None:
+    group = Group()
+    group.lines = [SpendLine("acme", "support", "triage", 0, 7, 0) for _ in range(PRUNED_AT_ONCE + 1)]
+    state.commit(group)
+    assert [state.prune(ALL._replace(entries_since=1)) for _ in range(2)] == [True, False]
+    assert state.entries() == []
 
 
 def test_the_dedupe_window_keeps_at_least_the_keys_it_promises(state: State) -> None:

@@ -54,7 +54,11 @@ class Owned(ABC):
         self.running = False
         self.links: list[OwnerLink] = []
         self.http = httpx.Client(trust_env=False)
-        control = {"endpoint": "127.0.0.1:0", "follow_interval": "50ms", **settings.pop("control", {})}
+        control = {
+            "endpoint": "127.0.0.1:0",
+            "follow_interval": "50ms",
+            **settings.pop("control", {}),
+        }
         self.settings = {"dedupe_keys": 1000, "operator_token": "operator", **settings, "control": control}
         (data / "state").mkdir(parents=True)
         self.govern(limits or {})

@@ -50,7 +50,7 @@ def test_a_kill_in_the_middle_of_load_loses_and_doubles_no_answered_decision(pre
     assert len(set(allowed.values())) == len(allowed)
     assert kept >= allowed.keys()
     assert all(row is not None for row in rows.values())
-    assert {hold for hold, row in rows.items() if row and row.state == "settled"} >= settled
+    assert {hold for hold, row in rows.items() if row and row.change and row.change.state == "settled"} >= settled
     holds = [entry.hold_id for entry in entries if entry.kind == "hold"]
     assert len(holds) == len(set(holds)) == len(kept), "one hold for each key, answered or not"
     assert spends == sum(entry.settled for entry in entries)

@@ -34,6 +34,7 @@ class Book:
         self.path = path
         self.config = config or Config()
         self.now = now
+        self.received: int | None = None
         self.limits: dict[str, ScopeLimits] = {}
         self._ids = itertools.count(1)
         self._open()
@@ -114,11 +115,10 @@ class Book:
         model: str = "gpt-4o",
         path: AgentPath = TRIAGE,
         at: int | None = None,
-        received: int | None = None,
     ) -> None:
         """Telemetry of a call that may have a hold."""
         start = self.now if at is None else at
-        call = Call(model, model, decision_id, start, start + SECOND, received or self.now, cost)
+        call = Call(model, model, decision_id, start, start + SECOND, self.received or self.now, cost)
         spends = [Spend(path.org, path.tenant, path.agent, slot_of(start), cost)]
         self.budgets.book(spends, [(path, call)], self.now)
         self.commit()
@@ -142,7 +142,8 @@ class Book:
     def _open(self) -> None:
         self.state = State(self.path)
         self.budgets = Budgets(self.config, Group())
-        self.budgets.restore(self.state.open_holds(), self.state.crossings(self.budgets.horizon(self.now)))
+        holds = self.state.open_holds(self.budgets.waiting_since(self.now))
+        self.budgets.restore(holds, self.state.crossings(self.budgets.horizon(self.now)))
         self._recount()
         self.commit()
 

@@ -164,11 +164,11 @@ class BudgetsMachine(RuleBasedStateMachine):
         settled: Counter[tuple[str, str, str, int]] = Counter()
         held = 0
         for entry in self.book.state.entries():
-            settled[entry.org, entry.tenant, entry.agent, entry.slot_time] += entry.settled
+            settled[entry.org, entry.tenant, entry.agent, slot_of(entry.time)] += entry.settled
             held += entry.held
         stored = {(s.org, s.tenant, s.agent, s.slot_time): s.settled for s in self.book.state.spends(0)}
         assert {key: value for key, value in settled.items() if value} == {k: v for k, v in stored.items() if v}
-        live = [hold for hold in self.book.state.open_holds() if hold.state == "held"]
+        live = [hold.made for hold in self.book.state.open_holds(self.book.now) if hold.change is None]
         assert held == sum(hold.amount for hold in live)
         assert not [hold for hold in live if hold.expires <= self.book.now], "a hold outlived its expiry"
 

@@ -20,8 +20,9 @@ def made_by(build: Build) -> type:
 
 
 def settled(build: Build) -> Build:
-    """Once the thread that makes the compiled decoder ready has ended."""
+    """Once the thread that makes the compiled decoder ready, which the first group starts, has ended."""
     assert isinstance(build, builders._Changeover)
+    made_by(build)
     build.thread.join()
     return build
 

@@ -13,6 +13,7 @@ from collector.dialects.dialect import wanted_keys
 from collector.frames import FrameLog
 from collector.receivers.commit_group import CommitGroup, Hooks, Reply, Request, Sender, read_payload
 from collector.receivers.config import Config, Limits
+from collector.receivers.decode import TableBuilder
 from schemas.errors import Fatal, Permanent, Retryable, SpanwardError
 from schemas.ids import AgentPath
 from schemas.quantities import Size
@@ -29,7 +30,7 @@ class Group:
         self.spool = FrameLog(directory, **log_settings)  # type: ignore[arg-type]
         self.fatal: list[Fatal] = []
         hooks = Hooks(clock=time.time_ns, durable=lambda: None, fatal=self.fatal.append)
-        self.group = CommitGroup(self.spool, wanted_keys(DIALECTS), config or Config(), hooks)
+        self.group = CommitGroup(self.spool, TableBuilder, wanted_keys(DIALECTS), config or Config(), hooks)
 
     def submit(self, *requests: Request) -> list[Reply | SpanwardError]:
         """All at once, so that they form one group; the thread starts when they are queued."""

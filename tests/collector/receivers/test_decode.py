@@ -167,3 +167,12 @@ def test_one_attribute_given_twice_is_read_once() -> None:
     twice.attributes.append(key_value("gen_ai.usage.input_tokens", 5))
     table, _ = decode(twice)
     assert table["gen_ai.usage.input_tokens"].to_pylist() == [5]
+
+
+def test_a_long_service_name_is_cut_because_it_stands_on_every_row() -> None:
+    builder = TableBuilder(WANTED, RowLimits(4_096, 100, 300 * 10**9), time.time_ns())
+    request = traces(span(), span(), service="s" * 10_000)
+    request.resource_spans[0].scope_spans[0].scope.name = "n" * 10_000
+    builder.add_traces(0, request.SerializeToString())
+    assert builder.table()["service_name"].to_pylist() == ["s" * 100] * 2
+    assert builder.table()["scope_name"].to_pylist() == ["n" * 100] * 2

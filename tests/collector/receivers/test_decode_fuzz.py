@@ -1,6 +1,6 @@
 """Requests no SDK would send → the compiled decoder and the reference say the same of each.
 
-`SPANWARD_FUZZ_CASES` is how many cases a seed tries: 5,000 by default, a nightly run takes far more.
+`SPANWARD_FUZZ_CASES` is how many cases a seed tries: 5,000 by default, far more in a nightly run with `--timeout 0`.
 """
 
 import os
