@@ -75,20 +75,26 @@ def _lookup(calls: Calls, book: PriceBook) -> tuple[Ints, list[UnitPrices | None
     """Index of each call's price, and the prices."""
     codes, names = zip(*(_codes(column) for column in (calls.provider, calls.model, calls.tier)), strict=True)
     key = (codes[0] * len(names[1]) + codes[1]) * len(names[2]) + codes[2]
-    distinct, which = np.unique(key, return_inverse=True)
+    which, distinct = _distinct(key)
     asked = []
-    for value in distinct.tolist():
+    for value in distinct:
         rest, tier = divmod(value, len(names[2]))
         provider, model = divmod(rest, len(names[1]))
         asked.append((names[0][provider], names[1][model], names[2][tier]))
     timed = np.array([bool(found and found.timed()) for found in (book.find(*a) for a in asked)], np.bool_)
     minute = np.where(timed[which], calls.time_ns // MINUTE_NS, 0) if len(which) else np.zeros(0, np.int64)
-    pairs, group = np.unique(np.stack([which.astype(np.int64), minute]), axis=1, return_inverse=True)
-    prices = [
-        book.lookup(asked[which_][0], asked[which_][1], minute_ * MINUTE_NS, asked[which_][2])
-        for which_, minute_ in zip(pairs[0].tolist(), pairs[1].tolist(), strict=True)
-    ]
-    return group.reshape(-1).astype(np.int64), prices
+    group, pairs = _distinct(minute * len(asked) + which)
+    prices = []
+    for pair in pairs:
+        at_minute, (provider_name, model_name, tier_name) = pair // len(asked), asked[pair % len(asked)]
+        prices.append(book.lookup(provider_name, model_name, at_minute * MINUTE_NS, tier_name))
+    return group, prices
+
+
+def _distinct(values: Ints) -> tuple[Ints, list[int]]:
+    """For each value the index of its like among the distinct ones, and those; by hashing, not by sorting."""
+    encoded = pc.dictionary_encode(pa.array(values))
+    return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64), encoded.dictionary.to_pylist()
 
 
 def _codes(column: pa.Array) -> tuple[Ints, list[str]]:

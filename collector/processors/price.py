@@ -25,7 +25,8 @@ def price(rows: pa.Table, book: PriceBook) -> pa.Table:
     priced = _rate(calls, "model", book)
     # Some gateways answer with a model name of their own; what was asked for is then the better guess.
     if not priced.known.all():
-        priced = _merge(priced, _rate(calls, "request_model", book))
+        missing = np.flatnonzero(~priced.known)
+        priced = _filled(priced, missing, _rate(calls.take(pa.array(missing)), "request_model", book))
     row_of_call = np.full(len(rows), -1, np.int64)
     row_of_call[where] = np.arange(len(where))
     back = pa.array(row_of_call, mask=row_of_call < 0)
@@ -66,11 +67,13 @@ def _rate(calls: pa.Table, model_column: str, book: PriceBook) -> Priced:
     )
 
 
-def _merge(first: Priced, second: Priced) -> Priced:
-    """The second price wherever the first is unknown."""
+def _filled(priced: Priced, where: npt.NDArray[np.int64], found: Priced) -> Priced:
+    """The second prices where the first were unknown."""
+    source = np.arange(len(priced.known))
+    source[where] = len(source) + np.arange(len(where))
+    digest = pa.concat_arrays([priced.digest, found.digest]).take(pa.array(source))
     numbers = {
-        name: np.where(first.known, getattr(first, name), getattr(second, name))
-        for name in ("cost_nano_usd", *_UNIT_PRICES)
+        name: np.concatenate([getattr(priced, name), getattr(found, name)])[source]
+        for name in ("known", "cost_nano_usd", *_UNIT_PRICES)
     }
-    digest = pc.if_else(pa.array(first.known), first.digest, second.digest)
-    return Priced(known=first.known | second.known, digest=digest, source=first.source, **numbers)
+    return priced._replace(digest=digest, **numbers)
