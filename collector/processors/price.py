@@ -4,6 +4,8 @@ Only metered calls are priced. Invariant: cost is null unless both the usage and
 an unknown price is a finding.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -25,8 +27,8 @@ def price(rows: pa.Table, book: PriceBook) -> pa.Table:
     priced = _rate(calls, "model", book)
     # Some gateways answer with a model name of their own; what was asked for is then the better guess.
     if not priced.known.all():
-        missing = np.flatnonzero(~priced.known)
-        priced = _filled(priced, missing, _rate(calls.take(pa.array(missing)), "request_model", book))
+        again = np.flatnonzero(~priced.known)
+        priced = _filled(priced, again, _rate(calls.take(pa.array(again)), "request_model", book))
     row_of_call = np.full(len(rows), -1, np.int64)
     row_of_call[where] = np.arange(len(where))
     back = pa.array(row_of_call, mask=row_of_call < 0)
@@ -72,7 +74,7 @@ def _filled(priced: Priced, where: npt.NDArray[np.int64], found: Priced) -> Pric
     source = np.arange(len(priced.known))
     source[where] = len(source) + np.arange(len(where))
     digest = pa.concat_arrays([priced.digest, found.digest]).take(pa.array(source))
-    numbers = {
+    numbers: dict[str, Any] = {
         name: np.concatenate([getattr(priced, name), getattr(found, name)])[source]
         for name in ("known", "cost_nano_usd", *_UNIT_PRICES)
     }

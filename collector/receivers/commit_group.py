@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from collector.frames import FrameLog
 from collector.receivers.body import Signal, from_json, inflate
-from collector.receivers.config import Config
 from collector.receivers.builders import Build, Builder
+from collector.receivers.config import Config
 from collector.receivers.decode import Outcome, RowLimits, count_metric_points
 from collector.receivers.wire import item_count
 from schemas.errors import Fatal, Permanent, Retryable, SpanwardError
