@@ -36,8 +36,6 @@ def serve(ctx: click.Context, data_dir: Path, config_path: Path | None, override
     """Receive OTLP, keep budgets, answer decisions, write the ledger. Stops cleanly on SIGTERM."""
     config = load_or_exit(config_path, overrides)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    # pyarrow looks for pandas at every conversion, and looking for what is not there costs more than the conversion.
-    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
     try:
         fatal = uvloop.run(_serve(data_dir.resolve(), config))
     except SpanwardError as error:
