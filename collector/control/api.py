@@ -58,6 +58,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     follow_interval: Duration = Duration("1s")
     """How often the governance files and the keys are looked at for changes."""
 
+    commit_spacing: Duration = Duration("1ms")
+    """The shortest time from one durable write to the next. Answers to questions that come together then share
+    one; a question that comes alone waits for nobody."""
+
     key_recheck: Duration = Duration("100ms")
     """How long a key that was checked is taken for good without asking the key store again."""
 
@@ -136,21 +140,21 @@ class Doors(NamedTuple):
 
 
 class Api:
-    """The ASGI callable. `on_bug` is told of an error nobody foresaw: state may then be half changed."""
+    """The ASGI callable. `on_fatal` is told of every other error: the state may then be half changed."""
 
-    def __init__(self, doors: Doors, config: Config, *, on_bug: Callable[[Exception], None]) -> None:
+    def __init__(self, doors: Doors, config: Config, *, on_fatal: Callable[[Exception], None]) -> None:
         self._owner, self._seals, self._authenticate, self._operator_token = doors
         self._config = config
-        self._on_bug = on_bug
+        self._on_fatal = on_fatal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         try:
             page = await self._page(scope, receive)
-        except SpanwardError as error:
+        except (Unauthenticated, Forbidden, Permanent, Retryable) as error:
             await respond(send, *_error(error))
         except Exception as error:
-            self._on_bug(error)
+            self._on_fatal(error)
             raise
         else:
             await respond(send, 200, page.body, _JSON + page.headers)
@@ -289,10 +293,8 @@ def _invalid(path: str, what: str) -> Permanent:
 
 def _error(error: SpanwardError) -> tuple[int, bytes, list[Header]]:
     """Status, body and headers of an error."""
-    for kind, status, name in _STATUS:
-        if isinstance(error, kind):
-            return status, _ENCODE(ErrorBody(name, error.what, error.fix)), _JSON + _headers(error)
-    raise error
+    status, name = next((status, name) for kind, status, name in _STATUS if isinstance(error, kind))
+    return status, _ENCODE(ErrorBody(name, error.what, error.fix)), _JSON + _headers(error)
 
 
 def _headers(error: SpanwardError) -> list[Header]:

@@ -18,17 +18,21 @@ from collector.state.store import State
 class Committer:
     """The one writer of `state.db`. Everything here belongs to the loop, except what runs in `_thread`."""
 
-    def __init__(self, state: State, budgets: Budgets) -> None:
+    def __init__(self, state: State, budgets: Budgets, *, spacing_s: float) -> None:
         self._state = state
         self._budgets = budgets
+        self._spacing_s = spacing_s
         self._loop = asyncio.get_running_loop()
+        self._began_s = 0.0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._wanted = asyncio.Event()
-        self._waiter: asyncio.Future[None] = self._loop.create_future()
-        self._writing: asyncio.Future[None] | None = None
+        # Events and not futures: one who stops waiting must not end the wait of the others.
+        self._written = asyncio.Event()
+        self._writing: asyncio.Event | None = None
         self._stopping = False
         self._jobs: list[tuple[Callable[[], None], asyncio.Future[None]]] = []
         self._keep: Keep | None = None
+        self._log_copied = False
         self.on_durable: Callable[[], None] = lambda: None
         """Called in the loop after each group."""
 
@@ -41,9 +45,9 @@ class Committer:
         """Returns once everything recorded so far is on disk."""
         if self._budgets.group:
             self._wanted.set()
-            await self._waiter
+            await self._written.wait()
         elif self._writing is not None:
-            await self._writing
+            await self._writing.wait()
 
     async def exclusively(self, job: Callable[[], None]) -> None:
         """Run `job` in the loop at a moment when memory and disk are equal, and nothing in between."""
@@ -57,16 +61,25 @@ class Committer:
         self._keep = keep
         self._wanted.set()
 
+    async def copy_log(self) -> None:
+        """Keep the write-ahead log short: the most beside the commits, the rest between two of them."""
+        if await asyncio.to_thread(self._state.copy_log):
+            self._log_copied = True
+            self._wanted.set()
+
     async def run(self) -> None:
         """Commit groups until `stop`; raises `Fatal` when one may not be durable."""
         while True:
             await self._wanted.wait()
             self._wanted.clear()
             if self._budgets.group:
-                # The answers of the last group leave first, and what has just arrived comes along.
-                await asyncio.sleep(0)
+                # The answers of the last group leave first, and what arrives meanwhile comes along.
+                await asyncio.sleep(max(0.0, self._began_s + self._spacing_s - self._loop.time()))
                 await self._commit()
             self._run_jobs()
+            if self._log_copied:
+                self._log_copied = False
+                await self._loop.run_in_executor(self._thread, self._state.finish_log)
             if self._keep is not None:
                 await self._prune(self._keep)
             if self._budgets.group:
@@ -89,32 +102,35 @@ class Committer:
             self._keep = None
 
     async def _commit(self) -> None:
-        group, self._writing = self._take()
+        self._began_s = self._loop.time()
+        group = self._take()
         await self._loop.run_in_executor(self._thread, self._state.commit, group)
-        self._written(group)
+        self._tell(group)
 
     def _run_jobs(self) -> None:
         """The committing thread is idle and this function never awaits, so nothing happens beside it."""
         if not self._jobs:
             return
         if self._budgets.group:
-            group, self._writing = self._take()
+            group = self._take()
             self._state.commit(group)
-            self._written(group)
+            self._tell(group)
         jobs, self._jobs = self._jobs, []
         for job, done in jobs:
             job()
-            done.set_result(None)
+            if not done.done():
+                done.set_result(None)
 
-    def _take(self) -> tuple[Group, "asyncio.Future[None]"]:
-        group, waiter = self._budgets.group, self._waiter
+    def _take(self) -> Group:
+        group = self._budgets.group
         self._budgets.group = Group()
-        self._waiter = self._loop.create_future()
-        return group, waiter
+        self._writing, self._written = self._written, asyncio.Event()
+        return group
 
-    def _written(self, group: Group) -> None:
+    def _tell(self, group: Group) -> None:
+        """The group is on disk."""
         assert self._writing is not None
-        self._writing.set_result(None)
+        self._writing.set()
         self._writing = None
         self._budgets.forget(group.finals)
         self.on_durable()

@@ -85,9 +85,7 @@ class Owner:
     async def hold(self, credential: Credential, hold_id: str) -> HoldState:
         """What became of a hold; raises `NotFound` for one of somebody else."""
         self._budgets.advance(self._clock())
-        state = answers.hold_state(self._find(credential, hold_id))
-        await self._committer.durable()
-        return state
+        return await self._durable_state(self._find(credential, hold_id))
 
     async def settle(self, credential: Credential, hold_id: str, request: SettleRequest) -> HoldState:
         """The call was made and cost this much."""
@@ -95,8 +93,7 @@ class Owner:
         self._budgets.advance(now)
         hold = self._find(credential, hold_id)
         self._budgets.settle(hold, self._actual(hold, request), actor=_actor(credential), now_ns=now)
-        await self._committer.durable()
-        return answers.hold_state(hold)
+        return await self._durable_state(hold)
 
     async def void(self, credential: Credential, hold_id: str) -> HoldState:
         """The call was not made."""
@@ -104,8 +101,7 @@ class Owner:
         self._budgets.advance(now)
         hold = self._find(credential, hold_id)
         self._budgets.void(hold, actor=_actor(credential), now_ns=now)
-        await self._committer.durable()
-        return answers.hold_state(hold)
+        return await self._durable_state(hold)
 
     async def budgets(self, credential: Credential, scope: str | None) -> list[BudgetView]:
         """Limited budgets: an agent's are the three scopes above its calls, an administrator's are all."""
@@ -128,6 +124,12 @@ class Owner:
     def tick(self) -> bool:
         """Let time pass: expire what is due. True when more is due at once."""
         return self._budgets.advance(self._clock())
+
+    async def _durable_state(self, hold: Hold) -> HoldState:
+        # As it is now: what happens to it while this waits may not be on disk when it is told.
+        state = answers.hold_state(hold)
+        await self._committer.durable()
+        return state
 
     def _decide(self, credential: Credential, request: DecisionRequest, now: int) -> Answer:
         account = self._budgets.account(credential.path())
@@ -197,8 +199,7 @@ class Owner:
                 made = stored.made
                 account = self._budgets.account(AgentPath(made.org, made.tenant, made.agent))
                 hold = restored(account, stored, self._budgets.config.span_grace.ns)
-                # It is not in memory any more, so nothing may change it.
-                hold.final = True
+                assert hold.final, "a hold that can change is in memory"
         if hold is None or (credential.kind != "admin" and credential.path() != hold.account.path):
             raise NotFound(
                 f"There is no hold {hold_id!r} of this key's agent.",

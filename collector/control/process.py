@@ -39,6 +39,7 @@ _LOG = logging.getLogger("spanward.control")
 # Holds expire by the second; anything a caller can see is brought up to date when it is asked for.
 _TICK_S = 0.1
 _PRUNE_S = 60.0
+_COPY_LOG_S = 0.5
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -101,13 +102,13 @@ async def _serve(running: Running, settings: Settings, outside: Outside, loop: _
     credentials = Credentials(running.keys.authenticate, recheck_ns=recheck_ns, clock=time.time_ns)
     doors = Doors(running.owner, running.seals, credentials.of, settings.operator_token)
 
-    def on_bug(error: Exception) -> None:
+    def on_fatal(error: Exception) -> None:
         tasks.create_task(_fail(error))
 
     # What changed while nobody looked is recorded before the first question is answered.
     await running.keys_follower.poll()
     await committer.durable()
-    server = HttpServer(Api(doors, settings.control, on_bug=on_bug), loop.listener)
+    server = HttpServer(Api(doors, settings.control, on_fatal=on_fatal), loop.listener)
     await server.start()
     background = [tasks.create_task(each) for each in _background(running, settings, outside)]
     outside.announce(f"http://{address(loop.listener)}")
@@ -127,10 +128,9 @@ def _restore(data_dir: Path, settings: Settings, stack: ExitStack) -> Running:
     keys = KeyStore(access_path(data_dir), clock=clock)
     stack.callback(keys.close)
     budgets = Budgets(settings.budgets, Group())
-    now = clock()
-    budgets.restore(state.open_holds(budgets.waiting_since(now)), state.crossings(budgets.horizon(now)))
+    budgets.restore(state.open_holds(), state.crossings(budgets.horizon(clock())))
     repeats = Repeats(state.decisions(), keep_ns=control.idempotency_window.ns, most=control.max_idempotency_keys)
-    committer = Committer(state, budgets)
+    committer = Committer(state, budgets, spacing_s=control.commit_spacing.seconds)
     parts = Parts(state, budgets, committer, Quotes(PriceBook(), settings.budgets), repeats)
     owner = Owner(parts, Limits(control.answer_ttl.ns, control.max_outbox_events), clock=clock)
     governance = GovernanceFollower(governance_path(data_dir), owner, parts, clock=clock)
@@ -165,6 +165,7 @@ def _background(running: Running, settings: Settings, outside: Outside) -> list[
         *(ingest(connection) for connection in outside.connections),
         _every(_TICK_S, tick),
         _every(_PRUNE_S, prune),
+        _every(_COPY_LOG_S, parts.committer.copy_log),
         _every(follow_s, running.keys_follower.poll),
         _every(follow_s, running.governance.poll),
     ]
@@ -192,6 +193,8 @@ async def _every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _fail(error: Exception) -> None:
+    if isinstance(error, Fatal):
+        raise error
     raise Fatal(
         f"Answering a request failed: {error!r}.", fix="Start again; if it repeats, report the message."
     ) from error

@@ -123,7 +123,7 @@ class Budgets:
 
     def limits_of(self, scope: str | None, now_ns: int) -> list[Counter]:
         """The limited windows of one scope, or of all when it is `None`."""
-        scopes = self._counters.limited_scopes() if scope is None else [scope]
+        scopes = [name for name in self._counters.limited_scopes() if scope in {None, name}]
         return [c for name in scopes for c in self._counters.of_scope(name, now_ns) if c.limit is not None]
 
     def find(self, hold_id: str) -> Hold | None:
@@ -146,9 +146,7 @@ class Budgets:
             if hold.state == "held":
                 self._expire(hold)
             else:
-                hold.final = True
-                self._holds.end(hold)
-                self._holds.forget(hold.terms.id)
+                self._close(hold)
         return True
 
     def hold(self, account: Account, terms: Terms) -> Hold:
@@ -232,10 +230,6 @@ class Budgets:
         self._now = now_ns
         self._counters.set_limits(limits, now_ns)
 
-    def waiting_since(self, now_ns: int) -> int:
-        """Holds resolved later than this still wait for their span."""
-        return now_ns - self.config.span_grace.ns
-
     def horizon(self, now_ns: int) -> int:
         """Windows that began before this are not weighed."""
         return now_ns - self.config.backfill.ns
@@ -275,29 +269,35 @@ class Budgets:
         outcome = posted if self.config.on_hold_expiry == "post" else released
         self._change(hold, "expire", outcome, actor=entries.BUDGETS)
 
+    def _close(self, hold: Hold) -> None:
+        """Its span did not come in time: nothing changes, and from now on nothing can."""
+        self._record(hold, "close", Outcome(hold.state, hold.settled, hold.settled_by, final=True))
+        self._wait_or_end(hold)
+
     def _change(self, hold: Hold, kind: HoldChangeKind, outcome: Outcome, *, actor: str) -> None:
+        change = self._record(hold, kind, outcome)
+        created, path = hold.terms.created, hold.account.path
+        self._counters.add(hold.account, created, settled=change.settled_added, held=change.held_added)
+        self._add_spend((path.org, path.tenant, path.agent, slot_of(created)), change.settled_added)
+        self.group.event(entries.hold_entry(hold, kind, self._now, actor=actor))
+        self._wait_or_end(hold)
+
+    def _record(self, hold: Hold, kind: HoldChangeKind, outcome: Outcome) -> HoldChange:
         settled, held, overdraw = hold.settled or 0, hold.held, hold.overdraw
         hold.state, hold.settled, hold.settled_by, hold.final = outcome
         hold.changes += 1
-        terms, path = hold.terms, hold.account.path
         change = HoldChange(
-            terms.id,
+            hold.terms.id,
             hold.changes,
             kind,
-            hold.state,
-            hold.settled,
-            hold.settled_by,
-            hold.final,
+            *outcome,
             settled_added=(hold.settled or 0) - settled,
             held_added=hold.held - held,
             overdraw_added=hold.overdraw - overdraw,
             recorded_time=self._now,
         )
-        self._counters.add(hold.account, terms.created, settled=change.settled_added, held=change.held_added)
-        self._add_spend((path.org, path.tenant, path.agent, slot_of(terms.created)), change.settled_added)
         self.group.changes.append(change)
-        self.group.event(entries.hold_entry(hold, kind, self._now, actor=actor))
-        self._wait_or_end(hold)
+        return change
 
     def _wait_or_end(self, hold: Hold) -> None:
         if hold.final:

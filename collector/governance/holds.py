@@ -5,7 +5,7 @@
      └──void──▶ void (final)
 
 A hold that its client settled, or that expired, still waits for the span of its call: the span
-knows the true usage, so its cost replaces the amount. After a grace time nothing replaces it.
+knows the true usage, so its cost replaces the amount. After a grace time it is closed as it is.
 Which transition is allowed is here; what it does to budgets is left to `budgets`.
 """
 

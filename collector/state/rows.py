@@ -14,7 +14,7 @@ _ENCODE = msgspec.msgpack.Encoder().encode
 Row = dict[str, str | int | bool | None]
 HoldStatus = Literal["held", "settled", "void", "expired"]
 SettledBy = Literal["", "client", "span", "expiry"]
-HoldChangeKind = Literal["settle", "void", "expire", "correct"]
+HoldChangeKind = Literal["settle", "void", "expire", "correct", "close"]
 
 
 class HoldRow(NamedTuple):

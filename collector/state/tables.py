@@ -49,7 +49,7 @@ CREATE TABLE holds (
 CREATE TABLE hold_changes (
     hold_id TEXT NOT NULL,
     number INTEGER NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('settle', 'void', 'expire', 'correct')),
+    kind TEXT NOT NULL CHECK (kind IN ('settle', 'void', 'expire', 'correct', 'close')),
     state TEXT NOT NULL CHECK (state IN ('settled', 'void', 'expired')),
     settled INTEGER,
     settled_by TEXT NOT NULL,
@@ -115,9 +115,11 @@ CREATE TABLE decisions (
     recorded_time INTEGER NOT NULL
 ) STRICT;
 
+-- `total` counts the bytes of all keys up to and with this booking's, so that the window's edge is one comparison.
 CREATE TABLE dedupe (
     journal_frame INTEGER PRIMARY KEY,
-    keys BLOB NOT NULL
+    keys BLOB NOT NULL,
+    total INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE outbox (
@@ -141,12 +143,13 @@ ADD_EVENT = "INSERT INTO outbox VALUES (?, ?)"
 PUT_META = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 PUT_POSITIONS = "UPDATE positions SET spool_frame = ?, journal_frame = ?, outbox_taken = max(outbox_taken, ?)"
 TAKE_EVENTS = "DELETE FROM outbox WHERE id <= ?"
-ADD_DEDUPE = "INSERT OR REPLACE INTO dedupe VALUES (?, ?)"
+ADD_DEDUPE = """
+INSERT INTO dedupe SELECT :frame, :keys,
+    length(:keys) + coalesce((SELECT total FROM dedupe ORDER BY journal_frame DESC LIMIT 1), 0)
+"""
 
 HOLD = "SELECT * FROM hold_states WHERE id = ?"
-OPEN_HOLDS = """
-SELECT * FROM hold_states WHERE hold_id IS NULL OR (final = 0 AND recorded_time > ?) ORDER BY created, id
-"""
+OPEN_HOLDS = "SELECT * FROM hold_states WHERE hold_id IS NULL OR final = 0 ORDER BY created, id"
 ENTRIES = "SELECT * FROM budget_entries ORDER BY recorded_time, kind <> 'hold'"
 
 # Each looks at the `at_once` oldest rows, so that pruning never holds up a group for long.
@@ -172,9 +175,7 @@ PRUNE_SPENDS = "DELETE FROM spends WHERE slot_time < :spends_since"
 PRUNE_CROSSINGS = "DELETE FROM crossings WHERE window_start < :spends_since"
 # A booking goes when the bookings after it fill the window.
 PRUNE_DEDUPE = """
-DELETE FROM dedupe WHERE journal_frame IN (
-    SELECT journal_frame FROM (
-        SELECT journal_frame, sum(length(keys)) OVER (ORDER BY journal_frame DESC) - length(keys) AS newer FROM dedupe
-    ) WHERE newer >= :dedupe_bytes
-)
+DELETE FROM dedupe
+WHERE journal_frame IN (SELECT journal_frame FROM dedupe ORDER BY journal_frame LIMIT :at_once)
+    AND total <= (SELECT total FROM dedupe ORDER BY journal_frame DESC LIMIT 1) - :dedupe_bytes
 """

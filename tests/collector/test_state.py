@@ -65,7 +65,7 @@ def test_everything_in_a_group_comes_back_after_a_restart(path: Path) -> None:
     state.commit(filled())
     state.close()
     again = State(path)
-    assert again.open_holds(0) == [StoredHold(HOLD, CHANGE)]
+    assert again.open_holds() == [StoredHold(HOLD, CHANGE)]
     assert again.hold("hold_1") == StoredHold(HOLD, CHANGE)
     assert [entry.kind for entry in again.entries()] == ["spend", "hold", "settle"]
     assert list(again.spends(0)) == [Spend("acme", "support", "triage", 900, 7)]
@@ -81,7 +81,7 @@ def test_everything_in_a_group_comes_back_after_a_restart(path: Path) -> None:
 
 def test_a_fresh_state_is_empty_and_at_the_beginning(state: State) -> None:
     assert state.positions() == Positions(0, 0, 0)
-    assert (state.last_event, state.open_holds(0), state.dedupe(), state.meta("name")) == (0, [], [], None)
+    assert (state.last_event, state.open_holds(), state.dedupe(), state.meta("name")) == (0, [], [], None)
     assert not Group()
 
 
@@ -99,7 +99,7 @@ def test_a_group_that_cannot_be_written_whole_is_not_written_at_all(state: State
         state.commit(group)
     state.close()
     again = State(path)
-    assert (again.open_holds(0), again.entries(), again.last_event, again.positions()) == ([], [], 0, Positions())
+    assert (again.open_holds(), again.entries(), again.last_event, again.positions()) == ([], [], 0, Positions())
     again.close()
 
 
@@ -129,7 +129,6 @@ def test_a_hold_is_known_by_its_last_change(state: State) -> None:
     [
         pytest.param(None, True, id="live"),
         pytest.param(CHANGE, True, id="waits for its span"),
-        pytest.param(CHANGE._replace(recorded_time=149), False, id="waited long enough"),
         pytest.param(CHANGE._replace(final=True), False, id="final"),
     ],
 )
@@ -137,7 +136,7 @@ def test_open_holds_are_those_that_can_still_change(state: State, change: HoldCh
     group = Group()
     group.holds, group.changes = [HOLD], [change] if change else []
     state.commit(group)
-    assert state.open_holds(149) == ([StoredHold(HOLD, change)] if is_open else [])
+    assert state.open_holds() == ([StoredHold(HOLD, change)] if is_open else [])
 
 
 def test_the_budget_book_says_what_each_line_added(state: State) -> None:

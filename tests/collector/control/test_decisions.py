@@ -62,6 +62,7 @@ def test_a_denied_call_holds_nothing_and_names_budget_reset_and_remedy(start: ST
     assert "governance/acme/support/agents/triage.yaml" in reason["fix"]
     assert response.headers["x-spanward-verdict"] == "deny"
     assert owner.budgets()[TRIAGE, "daily"] == ("0.000000000", "0.000000000")
+    assert [event.row["outcome"] for event in owner.events("budget_crossing")] == ["100"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What becomes of held money over HTTP: settled, voided, asked about, and by whom."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -83,6 +84,16 @@ def test_a_span_that_came_first_is_not_contradicted_by_its_client(start: START) 
     settled = owner.post(f"/v1/holds/{decision['hold']['id']}/settle", {"cost_usd": "0.001"})
     assert (settled.status_code, settled.json()["settled_usd"]) == (200, "0.025000000")
     assert owner.budgets()[TRIAGE, "daily"] == ("0.025000000", "0.000000000")
+
+
+def test_after_its_grace_an_expired_hold_stays_as_it_is(start: START) -> None:
+    owner = start(limits=LIMITS, budgets={"hold_ttl": "50ms", "span_grace": "50ms"})
+    hold = held(owner)
+    owner.eventually(lambda: owner.get(f"/v1/holds/{hold}").json()["state"] == "expired")
+    time.sleep(0.051)
+    answer = owner.post(f"/v1/holds/{hold}/settle", {"cost_usd": "0.001"})
+    assert (answer.status_code, answer.json()["error"]) == (409, "conflict")
+    assert owner.get(f"/v1/holds/{hold}").json()["settled_usd"] == CALL_USD
 
 
 def test_holds_of_other_agents_do_not_exist_for_an_agent_but_do_for_an_administrator(start: START) -> None:

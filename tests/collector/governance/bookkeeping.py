@@ -142,8 +142,7 @@ class Book:
     def _open(self) -> None:
         self.state = State(self.path)
         self.budgets = Budgets(self.config, Group())
-        holds = self.state.open_holds(self.budgets.waiting_since(self.now))
-        self.budgets.restore(holds, self.state.crossings(self.budgets.horizon(self.now)))
+        self.budgets.restore(self.state.open_holds(), self.state.crossings(self.budgets.horizon(self.now)))
         self._recount()
         self.commit()
 

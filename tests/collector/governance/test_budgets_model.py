@@ -168,7 +168,7 @@ class BudgetsMachine(RuleBasedStateMachine):
             held += entry.held
         stored = {(s.org, s.tenant, s.agent, s.slot_time): s.settled for s in self.book.state.spends(0)}
         assert {key: value for key, value in settled.items() if value} == {k: v for k, v in stored.items() if v}
-        live = [hold.made for hold in self.book.state.open_holds(self.book.now) if hold.change is None]
+        live = [hold.made for hold in self.book.state.open_holds() if hold.change is None]
         assert held == sum(hold.amount for hold in live)
         assert not [hold for hold in live if hold.expires <= self.book.now], "a hold outlived its expiry"
 
