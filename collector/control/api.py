@@ -58,10 +58,6 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     follow_interval: Duration = Duration("1s")
     """How often the governance files and the keys are looked at for changes."""
 
-    commit_spacing: Duration = Duration("1ms")
-    """The shortest time from one durable write to the next. Answers to questions that come together then share
-    one; a question that comes alone waits for nobody."""
-
     key_recheck: Duration = Duration("100ms")
     """How long a key that was checked is taken for good without asking the key store again."""
 

@@ -18,12 +18,10 @@ from collector.state.store import State
 class Committer:
     """The one writer of `state.db`. Everything here belongs to the loop, except what runs in `_thread`."""
 
-    def __init__(self, state: State, budgets: Budgets, *, spacing_s: float) -> None:
+    def __init__(self, state: State, budgets: Budgets) -> None:
         self._state = state
         self._budgets = budgets
-        self._spacing_s = spacing_s
         self._loop = asyncio.get_running_loop()
-        self._began_s = 0.0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
         self._wanted = asyncio.Event()
         # Events and not futures: one who stops waiting must not end the wait of the others.
@@ -32,7 +30,6 @@ class Committer:
         self._stopping = False
         self._jobs: list[tuple[Callable[[], None], asyncio.Future[None]]] = []
         self._keep: Keep | None = None
-        self._log_copied = False
         self.on_durable: Callable[[], None] = lambda: None
         """Called in the loop after each group."""
 
@@ -61,25 +58,16 @@ class Committer:
         self._keep = keep
         self._wanted.set()
 
-    async def copy_log(self) -> None:
-        """Keep the write-ahead log short: the most beside the commits, the rest between two of them."""
-        if await asyncio.to_thread(self._state.copy_log):
-            self._log_copied = True
-            self._wanted.set()
-
     async def run(self) -> None:
         """Commit groups until `stop`; raises `Fatal` when one may not be durable."""
         while True:
             await self._wanted.wait()
             self._wanted.clear()
             if self._budgets.group:
-                # The answers of the last group leave first, and what arrives meanwhile comes along.
-                await asyncio.sleep(max(0.0, self._began_s + self._spacing_s - self._loop.time()))
+                # The answers of the last group leave first, and what has just arrived comes along.
+                await asyncio.sleep(0)
                 await self._commit()
             self._run_jobs()
-            if self._log_copied:
-                self._log_copied = False
-                await self._loop.run_in_executor(self._thread, self._state.finish_log)
             if self._keep is not None:
                 await self._prune(self._keep)
             if self._budgets.group:
@@ -102,7 +90,6 @@ class Committer:
             self._keep = None
 
     async def _commit(self) -> None:
-        self._began_s = self._loop.time()
         group = self._take()
         await self._loop.run_in_executor(self._thread, self._state.commit, group)
         self._tell(group)

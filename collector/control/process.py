@@ -39,7 +39,6 @@ _LOG = logging.getLogger("spanward.control")
 # Holds expire by the second; anything a caller can see is brought up to date when it is asked for.
 _TICK_S = 0.1
 _PRUNE_S = 60.0
-_COPY_LOG_S = 0.5
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -130,7 +129,7 @@ def _restore(data_dir: Path, settings: Settings, stack: ExitStack) -> Running:
     budgets = Budgets(settings.budgets, Group())
     budgets.restore(state.open_holds(), state.crossings(budgets.horizon(clock())))
     repeats = Repeats(state.decisions(), keep_ns=control.idempotency_window.ns, most=control.max_idempotency_keys)
-    committer = Committer(state, budgets, spacing_s=control.commit_spacing.seconds)
+    committer = Committer(state, budgets)
     parts = Parts(state, budgets, committer, Quotes(PriceBook(), settings.budgets), repeats)
     owner = Owner(parts, Limits(control.answer_ttl.ns, control.max_outbox_events), clock=clock)
     governance = GovernanceFollower(governance_path(data_dir), owner, parts, clock=clock)
@@ -165,7 +164,6 @@ def _background(running: Running, settings: Settings, outside: Outside) -> list[
         *(ingest(connection) for connection in outside.connections),
         _every(_TICK_S, tick),
         _every(_PRUNE_S, prune),
-        _every(_COPY_LOG_S, parts.committer.copy_log),
         _every(follow_s, running.keys_follower.poll),
         _every(follow_s, running.governance.poll),
     ]

@@ -35,9 +35,6 @@ from schemas.errors import ConfigError, Fatal
 FOREIGN_LOCK_S = 2.0
 # A booking's blob has 128 bits of key and 64 bits of content for each row it remembers.
 DEDUPE_ITEM_BYTES = 24
-# Pages of 4 KiB. A log this long is started over; one that nobody copies is copied by the commit that makes it longest.
-RESTART_FRAMES = 1_000
-LONGEST_LOG_FRAMES = 16_000
 # Rows of one table that one call of `prune` deletes: one or two milliseconds.
 PRUNED_AT_ONCE = 500
 # The owner of a serve that was killed needs this long at most to write its last group and let go.
@@ -48,7 +45,7 @@ _HOLD_COLUMNS = len(HoldRow._fields)
 
 
 class State:
-    """`state.db`, open. `commit`, `prune` and `finish_log` belong to the committing thread, the rest to the loop."""
+    """`state.db`, open. `commit` and `prune` belong to the committing thread, the rest to the loop."""
 
     def __init__(self, path: Path, *, lock_wait_s: float = LOCK_WAIT_S) -> None:
         """Open or create the file; raises `ConfigError` when another owner has it or a newer version wrote it."""
@@ -60,7 +57,6 @@ class State:
             _create_tables(self._writer, path)
             self._reader = undo.enter_context(closing(_connect(path)))
             self._reader.execute("PRAGMA query_only = 1")
-            self._copier = undo.enter_context(closing(_connect(path)))
             newest = self._reader.execute("SELECT max(id) FROM outbox").fetchone()[0]
             self._open = undo.pop_all()
         self.last_event: int = newest or self.positions().outbox_taken
@@ -99,23 +95,6 @@ class State:
             bounded = (tables.PRUNE_HOLDS, tables.PRUNE_LINES, tables.PRUNE_DECISIONS, tables.PRUNE_DEDUPE)
             most = max(self._writer.execute(statement, values).rowcount for statement in bounded)
         return most == PRUNED_AT_ONCE
-
-    def copy_log(self) -> bool:
-        """Copy the write-ahead log into the database, beside the commits. True when `finish_log` is worth its while.
-
-        For a thread of its own: it takes milliseconds, and a commit that did it would keep everybody waiting.
-        """
-        with self._fatal("checkpoint"):
-            _, frames, _ = self._copier.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        return int(frames) >= RESTART_FRAMES
-
-    def finish_log(self) -> None:
-        """Copy the few frames that came after `copy_log`, so that the next commit starts the log over.
-
-        For the committing thread: between two commits nothing is added.
-        """
-        with self._fatal("checkpoint"):
-            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def spends(self, since: int) -> Iterator[Spend]:
         """What was settled in the quarters of an hour from `since` on."""
@@ -195,7 +174,6 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=FOREIGN_LOCK_S)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {LONGEST_LOG_FRAMES}")
     return connection
 
 

@@ -23,7 +23,7 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.state = State(folder / "state.db")
         self.budgets = Budgets(Config(), Group())
-        self.committer = Committer(self.state, self.budgets, spacing_s=0.0)
+        self.committer = Committer(self.state, self.budgets)
         self.task = asyncio.create_task(self.committer.run())
 
     def event(self, name: str) -> None:
