@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +39,8 @@ SLAB_ROWS = 32_768
 _POLL_MS = 1_000
 # A booking costs milliseconds however few rows it has; what arrives within this time shares one.
 _MIN_INTERVAL_S = 0.05
+# The owner hands out thousands of events at a time; a seal waits for this many times at the most.
+_SETTLE_ROUNDS = 100
 
 
 class Slab(NamedTuple):
@@ -153,8 +156,6 @@ class Booker:
             self._sealed = seal
             with self._wake:
                 self._wake.notify_all()
-        elif reason := self._writer.due():
-            self._writer.seal(reason)
 
     def _listen(self) -> None:
         """Long-poll the owner; hand what it says to the booking thread and wait until it was taken."""
@@ -179,27 +180,38 @@ class Booker:
         self._pending.update((number, event) for number, event in events if number > self._outbox_taken)
 
     def _settle_down(self) -> None:
-        """Book until neither rows nor events are left: a booking can itself cross a budget."""
-        while True:
+        """Book what was acknowledged before now, and the events it made: a booking can itself cross a budget.
+
+        What keeps arriving meanwhile does not prolong it.
+        """
+        end = self._spool.durable
+        for _ in range(_SETTLE_ROUNDS):
             pending = self._link.request(Poll(wait_ms=0, sealed=self._sealed))
             assert isinstance(pending, Pending)
             with self._wake:
                 self._receive(pending.events)
-                quiet = not self._pending and self._position >= self._spool.durable
+                quiet = not self._pending and self._position >= end
             if quiet:
                 return
             self._book_all()
 
     def _book_all(self) -> None:
-        for slab in self._slabs():
+        """Book what is durable now, and seal whenever that is due."""
+        for slab in self._slabs(self._spool.durable):
             self._book_slab(slab)
+            self._seal_if_due()
+        self._seal_if_due()
 
-    def _slabs(self) -> Iterator[Slab]:
-        """Slabs of what is durable now; one without rows when only events wait."""
+    def _seal_if_due(self) -> None:
+        if reason := self._writer.due():
+            self._writer.seal(reason)
+
+    def _slabs(self, end: int) -> Iterator[Slab]:
+        """Slabs of the frames before `end`; one without rows when only events wait."""
         headers: list[Frame] = []
         tables: list[pa.Table] = []
         rows = 0
-        for frame in self._spool.read(self._position):
+        for frame in takewhile(lambda frame: frame.number < end, self._spool.read(self._position)):
             header, table = read_payload(frame.payload)
             headers.append(header)
             received = pa.array(np.full(len(table), header.received_time, np.int64))

@@ -99,6 +99,20 @@ def test_no_acknowledged_span_is_lost_and_none_is_billed_twice(served: Served) -
     assert settled_usd(served) == billed, f"the budgets disagree with the ledger, seed {seed}"
 
 
+def test_a_seal_returns_while_agents_keep_sending(served: Served) -> None:
+    """It covers what was acknowledged before it was asked for, and nothing that arrives meanwhile prolongs it."""
+    agents = [Agent(served) for _ in range(3)]
+    for agent in agents:
+        agent.start()
+    for _ in range(3):
+        before = [list(agent.acknowledged) for agent in agents]
+        served.seal()
+        stored = {row["span_id"] for row in served.report("activity", "--kind", "call")["rows"]}
+        assert {span_id for acknowledged in before for span_id in acknowledged} <= stored
+    for agent in agents:
+        agent.stop()
+
+
 def settled_usd(served: Served) -> Decimal:
     """What the daily windows of the organisation say was spent."""
     headers = {"authorization": f"Bearer {served.admin_token}"}
