@@ -24,7 +24,7 @@ from collector.ledger.journal import Journal
 from collector.ledger.writer import LedgerWriter
 from collector.pricing.book import PriceBook
 from collector.processors.dedupe import DedupeWindow, blob
-from collector.processors.entries import ENTRY_SCHEMA, entries, event_entries, held_calls, spends
+from collector.processors.entries import ENTRY_SCHEMA, costed, entries, event_entries, held_calls, spends
 from collector.processors.normalise import normalise
 from collector.processors.price import price
 from collector.receivers.commit_group import Frame, read_payload
@@ -230,6 +230,7 @@ class Booker:
             events = dict(self._pending)
         taken = max(events, default=self._outbox_taken)
         telemetry, counts, dedupe = self._entries(slab)
+        calls = costed(telemetry)
         rows = pa.concat_tables([telemetry, event_entries(list(events.values()))])
         # A crash after this line leaves rows in the journal that the owner never committed.
         self._journal.append(rows, counts)
@@ -238,8 +239,8 @@ class Booker:
             journal_frame=self._journal.next_frame,
             outbox_taken=taken,
             dedupe=dedupe,
-            spends=spends(telemetry),
-            calls=held_calls(telemetry),
+            spends=spends(calls),
+            calls=held_calls(calls),
         )
         booked = self._link.request(booking)
         assert isinstance(booked, Booked)

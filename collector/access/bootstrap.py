@@ -17,9 +17,10 @@ from pathlib import Path
 import msgspec
 
 from collector.access.directory import load
-from collector.access.durable_file import replace_file, sync_folder
+from collector.access.durable_file import replace_file
 from collector.access.keys import KeyStore
 from collector.access.registration import DEFAULT_AGENT, create_default
+from collector.frames import sync_folder
 
 ACTOR = "system:bootstrap"
 

@@ -11,6 +11,8 @@ import os
 import secrets
 from pathlib import Path
 
+from collector.frames import sync_folder
+
 
 def create_file(path: Path, content: bytes, *, mode: int) -> bool:
     """Write `path` unless it exists; False means it did and was left as it is."""
@@ -35,15 +37,6 @@ def replace_file(path: Path, content: bytes, *, mode: int) -> None:
         staged.unlink()
         raise
     sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names inside a folder durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _stage(path: Path, content: bytes, mode: int) -> Path:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import yaml
 
-from collector.access.durable_file import create_file, sync_folder
+from collector.access.durable_file import create_file
 from collector.access.tree import Config, Tree, checked_id
+from collector.frames import sync_folder
 from schemas.errors import ConfigError
 from schemas.ids import AgentPath
 

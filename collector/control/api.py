@@ -19,12 +19,11 @@ from collector.control.owner import NotFound, Owner
 from collector.control.repeats import KeyReused
 from collector.governance.budgets import HoldConflict
 from collector.http import Receive, Scope, Send, credential_text, read_body, respond
+from collector.pricing.rate import MAX_TOKENS
 from schemas.control import BudgetView, DecisionRequest, ErrorBody, SettleRequest
 from schemas.errors import Forbidden, Permanent, Retryable, SpanwardError, Unauthenticated
 from schemas.quantities import Duration, Size
 
-# As in pricing: a call above this is not believed, and smaller ones cannot overflow 64 bits of nano-USD.
-MAX_TOKENS = 1_000_000_000
 MAX_NAME_CHARS = 256
 
 T = TypeVar("T")

@@ -68,13 +68,17 @@ def event_entries(events: list[Event]) -> pa.Table:
     return pa.Table.from_pylist([event.row for event in events], schema=ENTRY_SCHEMA)
 
 
-def spends(booked: pa.Table) -> bytes:
-    """Sums of metered cost by agent and 15-minute slot of the call's own time (`schemas.booking.Booking`).
+def costed(booked: pa.Table) -> pa.Table:
+    """The rows with a known cost: what budgets hear of."""
+    return booked.filter(pc.is_valid(booked["cost_nano_usd"]))
+
+
+def spends(calls: pa.Table) -> bytes:
+    """Sums of the cost by agent and 15-minute slot of the call's own time (`schemas.booking.Booking`).
 
     Every time zone's days begin on a multiple of 15 minutes UTC, so the owner can place a slot in any
     tenant's window without seeing the calls.
     """
-    calls = _costed(booked)
     slot = pc.multiply(pc.divide(calls["event_time"], SLOT_NS), SLOT_NS)
     calls = calls.select(["org", "tenant", "agent", "cost_nano_usd"]).append_column("slot_time", slot)
     summed = calls.group_by(["org", "tenant", "agent", "slot_time"]).aggregate(
@@ -84,9 +88,8 @@ def spends(booked: pa.Table) -> bytes:
     return _stream(renamed.rename_columns(["org", "tenant", "agent", "slot_time", "cost_nano_usd", "calls"]))
 
 
-def held_calls(booked: pa.Table) -> bytes:
-    """One row a metered call, for the owner to settle holds with (`schemas.booking.Booking`)."""
-    calls = _costed(booked)
+def held_calls(calls: pa.Table) -> bytes:
+    """One row a costed call, for the owner to settle holds with (`schemas.booking.Booking`)."""
     owner, times = ["org", "tenant", "agent"], ["event_time", "received_time"]
     columns = [*owner, "model", "request_model", "decision_id", *times, "cost_nano_usd"]
     end = pc.add(calls["event_time"], calls["duration_ns"])
@@ -106,10 +109,6 @@ def entry_ids(count: int, time_ns: int) -> pa.Array:
     text = np.full((count, 36), b"-", "S1")
     text[:, [column for column in range(36) if column not in _DASHES]] = digits
     return _fixed_text(text)
-
-
-def _costed(booked: pa.Table) -> pa.Table:
-    return booked.filter(pc.is_valid(booked["cost_nano_usd"]))
 
 
 def _actions(kind: pa.Array) -> pa.Array:

@@ -21,12 +21,11 @@ from collector.dialects.dialect import (
     TOOL_OPERATION,
     Dialect,
 )
+from collector.pricing.rate import MAX_TOKENS
 from schemas.tables import EntryKind
 
 Bools = npt.NDArray[np.bool_]
 
-# Above this a token count is not believed: it would overflow 64-bit pico-USD, and no model takes it.
-MAX_TOKENS = 1_000_000_000
 _ERROR_STATUS = 2
 
 # The conventions' provider names for spellings that differ by more than case.
