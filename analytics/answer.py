@@ -18,13 +18,18 @@ from analytics.report import Report, run
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """A report's rows with everything that is said about them. `batches` can be read once."""
+    """A report's rows with everything that is said about them.
 
-    report: Report
+    `batches` can be read once; `summed` says that the rows are parts of a whole and may be added up.
+    """
+
+    name: str
+    title: str
     query: Query
     columns: tuple[ReportColumn, ...]
     completeness: Completeness
     batches: Iterator[pl.DataFrame]
+    summed: bool
 
 
 def ask(report: Report, data_dir: Path, query: Query) -> Answer:
@@ -34,9 +39,11 @@ def ask(report: Report, data_dir: Path, query: Query) -> Answer:
     """
     snapshot = Snapshot(data_dir)
     return Answer(
-        report=report,
+        name=report.name,
+        title=report.title,
         query=query,
         columns=report.columns_of(query),
         completeness=account(snapshot, query),
         batches=run(report, snapshot, query),
+        summed=bool(report.dimensions),
     )

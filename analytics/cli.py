@@ -74,7 +74,8 @@ def report(name: str, **words: str | int | None) -> None:
     """Answer a question from the ledger.
 
     \b
-    spend      what calls cost, by org, tenant, agent, provider, model, day or hour
+    spend      what calls cost, by org, tenant, agent, provider, model, region, day, hour …
+    coverage   which calls of which emitter are measured, and what to switch on for the others
     activity   the audit trail: who did what to what, when, and how it ended
 
     A filter takes several values separated by commas. Every report says how complete it is.
@@ -91,25 +92,30 @@ def report(name: str, **words: str | int | None) -> None:
         if chosen is None:
             raise unknown("report", name, (r.name for r in REPORTS))
         query = chosen.check(options.query(filters))
-        write = FORMATS[_format_name(options, FORMATS)]
+        write = FORMATS[name_format(options.format_name, options.output, known=FORMATS)]
         answer = ask(chosen, Path(options.data_dir), query)
-        with _opened(options.output) as data:
-            width = shutil.get_terminal_size().columns if options.output is None and sys.stdout.isatty() else None
-            write(answer, Destination(data=data, notes=sys.stderr, width=width))
+        with opened(options.output) as data:
+            write(answer, Destination(data=data, notes=sys.stderr, width=terminal_width(options.output)))
 
 
-def _format_name(options: _Options, known: Iterable[str]) -> str:
-    ending = Path(options.output or "").suffix.removeprefix(".")
-    name = options.format_name or (ending if ending in known else "table")
+def name_format(asked: str | None, output: str | None, *, known: Iterable[str]) -> str:
+    """The format asked for, else the one the file's ending names, else `table`; raises `ConfigError`."""
+    ending = Path(output or "").suffix.removeprefix(".")
+    name = asked or (ending if ending in known else "table")
     if name not in known:
         raise unknown("format", name, known)
-    if name == "parquet" and options.output is None:
+    if name == "parquet" and output is None:
         raise ConfigError("A Parquet report is not for the terminal.", fix="Add --output FILE.")
     return name
 
 
+def terminal_width(output: str | None) -> int | None:
+    """Cells of the terminal the report goes to; `None` when it goes to a file or a pipe."""
+    return shutil.get_terminal_size().columns if output is None and sys.stdout.isatty() else None
+
+
 @contextmanager
-def _opened(output: str | None) -> Iterator[BinaryIO]:
+def opened(output: str | None) -> Iterator[BinaryIO]:
     """Give stdout, or a file that appears under its name only when it is whole."""
     if output is None:
         yield sys.stdout.buffer

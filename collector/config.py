@@ -15,9 +15,15 @@ import msgspec
 import yaml
 
 from collector.access.yaml_file import Node, bind, read_yaml
+from collector.accounting.account import Config as AccountingConfig
 from collector.control.api import Config as ControlConfig
 from collector.governance.budgets import Config as BudgetsConfig
 from collector.ledger.writer import Config as LedgerConfig
+from collector.pricing.config import Config as PricingConfig
+from collector.pricing.config import Settings as PricingSettings
+from collector.pricing.overlay import OverlayFile, Row, Written
+from collector.pricing.rate import MAX_TOKENS
+from collector.processors.price_book import price_book
 from collector.receivers.config import Config as OtlpConfig
 from collector.receivers.config import Endpoint
 from schemas.errors import ConfigError, SpanwardError
@@ -57,6 +63,10 @@ class Processors(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Durability before the acknowledgement."""
     dedupe: DedupeConfig = DedupeConfig()
     """Once-only booking."""
+    accounting: AccountingConfig = AccountingConfig()
+    """Recognising the records of one call."""
+    pricing: PricingConfig = PricingConfig()
+    """What calls cost."""
     budgets: BudgetsConfig = BudgetsConfig()
     """Holds, limits and what happens when a price or a span is missing."""
 
@@ -127,7 +137,8 @@ def load(path: Path | None, overrides: tuple[str, ...] = ()) -> Config:
                 f"--set {override!r} is not KEY=VALUE.", fix="Write --set receivers.otlp.group_items=1000."
             )
         node = _with(node, key.split("."), value)
-    return bind(_expand(node, str(path)), Config, place=str(path) if path else "--set")
+    config = bind(_expand(node, str(path)), Config, place=str(path) if path else "--set")
+    return _anchored(config, path) if path and config.processors.pricing.overlay else config
 
 
 def dump(config: Config) -> str:
@@ -136,11 +147,46 @@ def dump(config: Config) -> str:
     return yaml.safe_dump(plain, sort_keys=False, default_flow_style=False)
 
 
-def _read(path: Path) -> Node:
+def pricing_settings(config: Config) -> PricingSettings:
+    """What the price book of this configuration is made of; reads the overlay file. Raises `ConfigError`."""
+    pricing = config.processors.pricing
+    counts = (pricing.estimate_input_tokens, pricing.estimate_output_tokens)
+    if not all(0 <= count <= MAX_TOKENS for count in counts):
+        raise ConfigError(
+            f"processors.pricing: an estimate of {counts[0]} input and {counts[1]} output tokens is not a call.",
+            fix=f"Both are from 0 to {MAX_TOKENS}.",
+        )
+    return PricingSettings(
+        rows=load_overlay(Path(pricing.overlay)) if pricing.overlay else (),
+        deployments=pricing.deployments,
+        estimate=counts if pricing.unmetered == "estimate" else None,
+    )
+
+
+def load_overlay(path: Path) -> tuple[Written, ...]:
+    """The rows of a price overlay, each with its place; raises `ConfigError` naming the line."""
+    node = _read(path, "Check processors.pricing.overlay.")
+    inner = node.value.get("rows") if isinstance(node.value, dict) else None
+    rows = inner.value if inner is not None and isinstance(inner.value, list) else []
+    written = tuple(Written(f"{path}:{row.line}", bind(row, Row, place=str(path))) for row in rows)
+    # Row by row for their lines; whatever else stands in the file is wrong in the usual words.
+    bind(node, OverlayFile, place=str(path))
+    return written
+
+
+def _anchored(config: Config, path: Path) -> Config:
+    """The overlay's path from the directory of the file that names it, wherever the process is started."""
+    overlay = str((path.parent / (config.processors.pricing.overlay or "")).absolute())
+    pricing = msgspec.structs.replace(config.processors.pricing, overlay=overlay)
+    processors = msgspec.structs.replace(config.processors, pricing=pricing)
+    return msgspec.structs.replace(config, processors=processors)
+
+
+def _read(path: Path, fix: str = "Check the path given to --config.") -> Node:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror}.", fix="Check the path given to --config.") from None
+        raise ConfigError(f"Cannot read {path}: {error.strerror}.", fix=fix) from None
     node = read_yaml(content, place=str(path), max_nesting=_MAX_NESTING)
     return node if node.value is not None else Node(1, {})
 
@@ -187,8 +233,12 @@ def config_options(command: click.decorators.FC) -> click.decorators.FC:
 @click.command()
 @config_options
 def validate(config_path: Path | None, overrides: tuple[str, ...]) -> None:
-    """Check the configuration and say what is wrong with it."""
-    load_or_exit(config_path, overrides)
+    """Check the configuration, with the price overlay it names, and say what is wrong with it."""
+    config = load_or_exit(config_path, overrides)
+    try:
+        price_book(pricing_settings(config), config.processors.budgets)
+    except SpanwardError as error:
+        raise click.ClickException(error.diagnostics()) from None
     click.echo("The configuration is valid.", err=True)
 
 

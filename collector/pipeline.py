@@ -15,18 +15,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from collector.control.link import OwnerLink
-from collector.dialects import DIALECTS
 from collector.frames import FrameLog
 from collector.ledger.journal import Journal
 from collector.ledger.writer import LedgerWriter
-from collector.pricing.book import PriceBook
-from collector.processors.dedupe import DedupeWindow, blob
-from collector.processors.entries import ENTRY_SCHEMA, costed, entries, event_entries, held_calls, spends
-from collector.processors.normalise import normalise
-from collector.processors.price import price
+from collector.processing import Processing
+from collector.processors.entries import row_entries
 from collector.receivers.commit_group import Frame, read_payload
 from schemas.booking import Booked, Booking, Event, Pending, Poll
 from schemas.conservation import Counts, SignalCounts
@@ -52,14 +47,14 @@ class Slab(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """What a booker works on: two logs, the sealer, two connections to the owner, the dedupe window."""
+    """What a booker works on: two logs, the sealer, two connections to the owner, the steps between."""
 
     spool: FrameLog
     journal: Journal
     writer: LedgerWriter
     booking_link: OwnerLink
     poll_link: OwnerLink
-    window: DedupeWindow
+    processing: Processing
 
 
 class Booker:
@@ -76,11 +71,10 @@ class Booker:
         clock: Callable[[], int],
         on_fatal: Callable[[SpanwardError], None],
     ) -> None:
-        self._spool, self._journal, self._writer, self._link, self._poll_link, self._window = parts
+        self._spool, self._journal, self._writer, self._link, self._poll_link, self._processing = parts
         self._position = position
         self._clock = clock
         self._on_fatal = on_fatal
-        self._book = PriceBook()
         self._outbox_taken = 0
         self._wake = threading.Condition()
         self._pending: dict[int, Event] = {}
@@ -229,49 +223,31 @@ class Booker:
         with self._wake:
             events = dict(self._pending)
         taken = max(events, default=self._outbox_taken)
-        telemetry, counts, dedupe = self._entries(slab)
-        calls = costed(telemetry)
-        rows = pa.concat_tables([telemetry, event_entries(list(events.values()))])
+        made = self._processing.process(slab.rows)
+        told = row_entries(event.row for event in events.values())
         # A crash after this line leaves rows in the journal that the owner never committed.
-        self._journal.append(rows, counts)
+        self._journal.append(pa.concat_tables([made.all(), told]), _counts(slab.headers, made.stored, made.duplicate))
         booking = Booking(
             spool_frame=slab.end,
             journal_frame=self._journal.next_frame,
             outbox_taken=taken,
-            dedupe=dedupe,
-            spends=spends(calls),
-            calls=held_calls(calls),
+            dedupe=made.dedupe,
+            spends=made.spends(),
+            calls=made.held_calls(),
         )
         booked = self._link.request(booking)
         assert isinstance(booked, Booked)
         self._journal.confirm(booking.journal_frame)
-        self._window.remember([booking.dedupe])
+        self._processing.commit(made, [event.row for event in events.values()])
         # A crash after this line leaves spool frames that the next start skips.
         self._position, self._outbox_taken = slab.end, taken
         self._last_booking_s = time.monotonic()
-        self.booked_rows += len(telemetry)
+        self.booked_rows += len(made.rows)
         self._spool.drop(self._position)
         with self._wake:
             self._pending = {number: event for number, event in self._pending.items() if number > taken}
             self._receive(booked.events)
             self._wake.notify_all()
-
-    def _entries(self, slab: Slab) -> tuple[pa.Table, Counts, bytes]:
-        """Ledger rows of a slab, what was counted, and the dedupe keys to commit."""
-        if not len(slab.rows):
-            return ENTRY_SCHEMA.empty_table(), _counts(slab.headers, {}, {}), b""
-        priced = price(normalise(slab.rows, DIALECTS), self._book)
-        verdicts = self._window.judge(priced)
-        kept = priced.filter(pa.array(verdicts.keep))
-        rows = entries(kept, verdicts.conflict[verdicts.keep], self._clock())
-        dropped = priced.filter(pa.array(~verdicts.keep))
-        counts = _counts(slab.headers, _by_signal(kept), _by_signal(dropped))
-        return rows, counts, blob(verdicts)
-
-
-def _by_signal(rows: pa.Table) -> dict[str, int]:
-    counted = pc.value_counts(rows["signal"])
-    return {item["values"]: item["counts"] for item in counted.to_pylist()}
 
 
 def _counts(headers: list[Frame], stored: dict[str, int], duplicate: dict[str, int]) -> Counts:

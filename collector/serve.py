@@ -1,4 +1,4 @@
-"""`spanward serve` and `spanward seal`: start, drain, stop; signals and exit codes, nothing else.
+"""`spanward serve` and `spanward seal`: start, drain, stop; signals and exit codes, and how commands reach a collector.
 
 Exit codes: 0 stopped on request, 1 wrong configuration, 70 a fatal error (start again: recovery
 reads back what is durable).
@@ -8,10 +8,13 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import click
 import httpx
+import msgspec
 import uvloop
 
 from collector.access.bootstrap import BootstrapResult
@@ -19,7 +22,8 @@ from collector.config import Config, config_options, load_or_exit
 from schemas.errors import Fatal, Retryable, SpanwardError
 
 EXIT_FATAL = 70
-_SEAL_TIMEOUT_S = 120
+_ANSWER_S = 120
+_DRAIN_S = 120
 
 
 def data_option(command: click.decorators.FC) -> click.decorators.FC:
@@ -68,6 +72,61 @@ def _announce(endpoints: dict[str, str], created: BootstrapResult | None) -> Non
         click.echo(f"  export OTEL_EXPORTER_OTLP_HEADERS=x-api-key={created.agent_key}", err=True)
 
 
+class Collector:
+    """A collector that runs, as the commands of its own machine speak to it: with the operator token."""
+
+    def __init__(self, control: str, token: str) -> None:
+        headers = {"authorization": f"Bearer {token}"}
+        self._client = httpx.Client(base_url=control, headers=headers, timeout=_ANSWER_S, trust_env=False)
+
+    def runs(self) -> bool:
+        """Say whether anybody answers there."""
+        try:
+            self._client.get("/healthz")
+        except httpx.ConnectError:
+            return False
+        except httpx.HTTPError as error:
+            raise _silent(error) from None
+        return True
+
+    def seal(self) -> None:
+        """Return once everything acknowledged before is in the ledger; raises `Retryable`."""
+        self.post("/v1/admin/seal")
+
+    def post(self, path: str, body: bytes = b"") -> bytes:
+        """The body of the answer to a JSON request; raises `Retryable` unless it was granted."""
+        try:
+            answer = self._client.post(path, content=body)
+        except httpx.HTTPError as error:
+            raise _silent(error) from None
+        if answer.status_code != httpx.codes.OK:
+            raise Retryable(
+                f"The collector refused {path}: {answer.text[:300]}",
+                fix="Look at its log.",
+                overloaded=answer.status_code == httpx.codes.SERVICE_UNAVAILABLE,
+            )
+        return answer.content
+
+    def close(self) -> None:
+        """Hang up."""
+        self._client.close()
+
+
+@contextmanager
+def collector_of(data_dir: Path, config: Config) -> Iterator[Collector]:
+    """The collector of a data directory; where none runs, one without doors that books and seals until the end.
+
+    What is then left to book is booked and sealed before this ends; raises `Retryable` when that takes too long.
+    """
+    running = _running(data_dir)
+    if running is None:
+        with _collector_here(data_dir.resolve(), config) as here:
+            yield here
+        return
+    with closing(running):
+        yield running
+
+
 @click.command()
 @data_option
 @config_options
@@ -75,42 +134,60 @@ def seal(data_dir: Path, config_path: Path | None, overrides: tuple[str, ...]) -
     """Book and seal everything acknowledged so far; returns when it is in the ledger."""
     config = load_or_exit(config_path, overrides)
     try:
-        if not _seal_by_server(data_dir):
-            _seal_here(data_dir.resolve(), config)
+        running = _running(data_dir)
+        if running is not None:
+            with closing(running):
+                running.seal()
+        else:
+            # Its end books and seals.
+            with _collector_here(data_dir.resolve(), config):
+                pass
     except SpanwardError as error:
         raise click.ClickException(error.diagnostics()) from None
 
 
-def _seal_by_server(data_dir: Path) -> bool:
-    """Ask the running collector; False when none runs on this data directory."""
+def _running(data_dir: Path) -> Collector | None:
     try:
         control = json.loads((data_dir / "endpoints.json").read_bytes())["control"]
         token = (data_dir / "operator.token").read_text()
-        headers = {"authorization": f"Bearer {token}"}
-        answer = httpx.post(f"{control}/v1/admin/seal", headers=headers, timeout=_SEAL_TIMEOUT_S, trust_env=False)
-    except (OSError, httpx.ConnectError):
-        return False
-    except httpx.HTTPError as error:
-        raise Retryable(f"The collector did not answer: {error!r}.", fix="Try again, or look at its log.") from None
-    if answer.status_code != httpx.codes.OK:
-        raise Retryable(f"The collector refused to seal: {answer.text[:300]}", fix="Look at its log.")
-    return True
+    except OSError:
+        return None
+    collector = Collector(control, token)
+    if collector.runs():
+        return collector
+    collector.close()
+    return None
 
 
-def _seal_here(data_dir: Path, config: Config) -> None:
-    """No collector runs: do what its next start would do, then stop again."""
+@contextmanager
+def _collector_here(data_dir: Path, config: Config) -> Iterator[Collector]:
+    """What the next start would do, without doors, then stop again."""
     if not (data_dir / "state").is_dir():
         raise Fatal(f"{data_dir} is not a data directory.", fix="Give the directory that spanward serve was given.")
     from collector.service import Ingest, start_owner
 
     failures: list[SpanwardError] = []
-    owner = start_owner(data_dir, config)
-    try:
+    drained = False
+    # Nobody but this command shall find it, and another collector may have the port.
+    control = msgspec.structs.replace(config.extensions.control, endpoint="127.0.0.1:0")
+    config = msgspec.structs.replace(config, extensions=msgspec.structs.replace(config.extensions, control=control))
+    with ExitStack() as stack:
+        owner = start_owner(data_dir, config)
+        stack.callback(owner.stop)
         ingest = Ingest(data_dir, config, owner, clock=time.time_ns, on_fatal=failures.append)
+        stack.callback(ingest.close)
         ingest.booker.start()
-        ingest.booker.drain(_SEAL_TIMEOUT_S)
-        ingest.close()
-    finally:
-        owner.stop()
-    if failures:
-        raise failures[0]
+        try:
+            with closing(Collector(owner.endpoint, (data_dir / "operator.token").read_text())) as collector:
+                yield collector
+        finally:
+            drained = ingest.booker.drain(_DRAIN_S)
+            # What failed here is why nothing was answered there.
+            if failures:
+                raise failures[0]
+    if not drained:
+        raise Retryable(f"Not everything could be booked and sealed within {_DRAIN_S} s.", fix="Try again.")
+
+
+def _silent(error: httpx.HTTPError) -> Retryable:
+    return Retryable(f"The collector did not answer: {error!r}.", fix="Try again, or look at its log.")

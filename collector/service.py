@@ -22,17 +22,21 @@ import msgspec
 from collector.access.bootstrap import BootstrapResult, access_path, bootstrap, write_bootstrap
 from collector.access.durable_file import create_file, replace_file
 from collector.access.keys import KeyStore
-from collector.config import Config
+from collector.accounting.account import Account
+from collector.config import Config, pricing_settings
 from collector.control.link import OwnerLink
 from collector.dialects import DIALECTS
 from collector.dialects.dialect import wanted_keys
 from collector.frames import FrameLog
 from collector.http import App, HttpServer, Receive, Scope, Send, address, bind, respond, split_endpoint
 from collector.ledger.journal import Journal
+from collector.ledger.reader import Evidence
 from collector.ledger.store_directory import DirectoryStore
 from collector.ledger.writer import LedgerWriter
 from collector.pipeline import Booker, Parts
+from collector.processing import Processing
 from collector.processors.dedupe import DedupeWindow
+from collector.processors.price_book import price_book
 from collector.receivers.builders import builder_factory
 from collector.receivers.commit_group import CommitGroup, Hooks, Sender
 from collector.receivers.otlp_grpc import OtlpGrpc
@@ -52,9 +56,12 @@ class Owner:
         pairs = [socket.socketpair() for _ in range(2)]
         inherited = [child.fileno() for _, child in pairs]
         self.booking, self.poll = (OwnerLink(parent) for parent, _ in pairs)
+        self.pricing = pricing_settings(config)
+        """The prices that decisions are quoted at, so that calls are costed at the same."""
         settings = {
             "control": config.extensions.control,
             "budgets": config.processors.budgets,
+            "pricing": self.pricing,
             "dedupe_keys": config.processors.dedupe.max_keys,
             "operator_token": operator_token,
         }
@@ -123,8 +130,20 @@ class Ingest:
         self.writer.recover()
         window = DedupeWindow(max_keys=config.processors.dedupe.max_keys, secret=_dedupe_secret(data_dir))
         window.remember(position.dedupe)
-        parts = Parts(self.spool, self.journal, self.writer, owner.booking, owner.poll, window)
+        book = price_book(owner.pricing, config.processors.budgets)
+        processing = Processing(window, self._account(config, data_dir, clock), book.names, book, clock)
+        parts = Parts(self.spool, self.journal, self.writer, owner.booking, owner.poll, processing)
         self.booker = Booker(parts, position.spool_frame, clock=clock, on_fatal=on_fatal)
+
+    def _account(self, config: Config, data_dir: Path, clock: Callable[[], int]) -> Account:
+        """What was booked lately, from the newest entries of this writer, sealed or not."""
+        account = Account(config.processors.accounting, clock)
+        pending = self.journal.pending_tables()
+        wanted = config.processors.accounting.max_records - sum(map(len, pending))
+        newest = self.journal.cuts[-1].k if self.journal.cuts else -1
+        sealed = Evidence(data_dir / "store").newest_rows(self.journal.writer_id, newest, wanted)
+        account.restore([*(table.drop_columns(["seq"]) for table in sealed), *pending])
+        return account
 
     def close(self) -> None:
         """Give the data directory free."""
@@ -241,13 +260,13 @@ def sender_of(keys: KeyStore) -> Callable[[str], Sender]:
         if not text:
             raise Unauthenticated(
                 "The request carries no credential.",
-                fix="Send the agent's key, for example with OTEL_EXPORTER_OTLP_HEADERS=x-api-key=KEY.",
+                fix="Send the agent's or its tenant's key, for example with OTEL_EXPORTER_OTLP_HEADERS=x-api-key=KEY.",
             )
         credential = keys.authenticate(text)
-        if credential.kind != "agent":
+        if credential.kind == "admin":
             raise Forbidden(
-                "This is an admin token; telemetry is sent with an agent's key.",
-                fix="Create one with: spanward keys create --agent ORG/TENANT/AGENT.",
+                "This is an admin token; telemetry is sent with an agent's or a tenant's key.",
+                fix="Create one with: spanward keys create --agent ORG/TENANT/AGENT, or --tenant ORG/TENANT.",
             )
         return Sender(credential.path(), credential.id)
 

@@ -13,7 +13,10 @@ HoldBasis = Literal["worst_case", "default_output"]
 
 
 class DecisionRequest(msgspec.Struct, frozen=True):
-    """What an agent is about to do. Tokens bound the cost; leave out what is not known."""
+    """What an agent is about to do. Tokens bound the cost; leave out what is not known.
+
+    `agent` is the id of the agent within its tenant: needed with a tenant's key, which speaks for many.
+    """
 
     action: str = "llm.call"
     model: str = ""
@@ -22,6 +25,7 @@ class DecisionRequest(msgspec.Struct, frozen=True):
     max_output_tokens: int | None = None
     labels: dict[str, str] = {}
     idempotency_key: str = ""
+    agent: str = ""
 
 
 class Reason(msgspec.Struct, frozen=True):

@@ -4,9 +4,11 @@ Ids are path-safe by construction (`[a-z0-9-]`), because derived data lives in f
 them; display names are separate fields and may hold anything.
 """
 
+import hashlib
 import os
 import re
 import time
+import unicodedata
 import uuid
 from typing import NewType, Self
 
@@ -19,7 +21,33 @@ DecisionId = NewType("DecisionId", str)
 HoldId = NewType("HoldId", str)
 EntryId = NewType("EntryId", str)
 
-ID_PATTERN = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+ID_CHARS_MAX = 40
+ID_PATTERN = re.compile(rf"[a-z0-9](?:[a-z0-9-]{{0,{ID_CHARS_MAX - 2}}}[a-z0-9])?")
+_HASH_CHARS = 8
+
+
+class TenantPath(msgspec.Struct, frozen=True, order=True):
+    """`ORG/TENANT`: whose agents they are."""
+
+    org: str
+    tenant: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `ORG/TENANT`; raises `Permanent` naming the part that is wrong."""
+        parts = text.split("/")
+        if len(parts) != 2:
+            raise Permanent(f"{text!r} is not a tenant path.", fix="Write ORG/TENANT, for example acme/support.")
+        for part in parts:
+            check_id(part, where=f"tenant path {text!r}")
+        return cls(*parts)
+
+    def __str__(self) -> str:
+        return f"{self.org}/{self.tenant}"
+
+    def scopes(self) -> tuple[str, str]:
+        """The two budget scopes above all its agents: `ORG`, `ORG/TENANT`."""
+        return (self.org, str(self))
 
 
 class AgentPath(msgspec.Struct, frozen=True, order=True):
@@ -54,9 +82,32 @@ def check_id(text: str, *, where: str) -> str:
     if not ID_PATTERN.fullmatch(text):
         raise Permanent(
             f"{text!r} in {where} is not a valid id.",
-            fix="Use 1 to 40 characters of a-z, 0-9 and '-', starting and ending with a letter or digit.",
+            fix=f"Use 1 to {ID_CHARS_MAX} characters of a-z, 0-9 and '-', starting and ending with a letter or digit.",
         )
     return text
+
+
+def agent_id(name: str) -> str:
+    """The id of an agent that is known by a display name only; an id is its own.
+
+    Case, accents and whatever is no letter or digit make no difference. A name that does not survive
+    this whole (it is too long, or has letters that ASCII lacks) ends in a hash of what was lost, so
+    that two such names stay two agents.
+    """
+    if ID_PATTERN.fullmatch(name):
+        return name
+    letters = unicodedata.normalize("NFKD", name).lower()
+    folded = _joined(r"[\W_]+", "".join(letter for letter in letters if not unicodedata.combining(letter)))
+    text = _joined(r"[^a-z0-9]+", folded)
+    if text == folded and ID_PATTERN.fullmatch(text):
+        return text
+    lost = hashlib.sha256((folded or name).encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_CHARS]
+    kept = text[: ID_CHARS_MAX - _HASH_CHARS - 1].rstrip("-") or "agent"
+    return f"{kept}-{lost}"
+
+
+def _joined(others: str, text: str) -> str:
+    return re.sub(others, "-", text).strip("-")
 
 
 def new_id(prefix: str = "") -> str:

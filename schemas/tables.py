@@ -35,13 +35,16 @@ class EntryKind:
     KEY = "key"
     GOVERNANCE = "governance"
     CONSERVATION = "conservation"
+    CORRECTION = "correction"
 
 
 LEDGER_COLUMNS: tuple[Column, ...] = (
     Column("seq", "int64", "Dense number of the entry within its writer's log, from 0."),
     Column("entry_id", "string", "UUIDv7 of the entry; 74 of its bits are random."),
     Column(
-        "kind", "string", "call, tool, span, log, decision, hold, budget_crossing, key, governance or conservation."
+        "kind",
+        "string",
+        "call, tool, span, log, correction, decision, hold, budget_crossing, key, governance or conservation.",
     ),
     Column(
         "event_time", "int64", "When it happened, by the emitter's clock (never later than received_time).", "Unix ns"
@@ -50,7 +53,11 @@ LEDGER_COLUMNS: tuple[Column, ...] = (
     Column("org", "string", "Organisation the entry belongs to, taken from the credential."),
     Column("tenant", "string", "Tenant (workspace) within the organisation, taken from the credential."),
     Column("agent", "string", "Agent within the tenant."),
-    Column("attribution_source", "string", "What named the agent: credential, or system for our own acts."),
+    Column(
+        "attribution_source",
+        "string",
+        "What named the agent: credential, span, ancestor, main_agent, service, or system for our own acts.",
+    ),
     Column("credential_id", "string", "Public id of the key that authenticated the request."),
     Column("actor", "string", "Who acted: agent:PATH, user:NAME or system:COMPONENT."),
     Column("action", "string", "What was done: llm.call, tool.call, keys.create, budget.crossed and so on."),
@@ -71,15 +78,23 @@ LEDGER_COLUMNS: tuple[Column, ...] = (
     Column("service_name", "string", "service.name of the resource, as claimed."),
     Column("scope_name", "string", "Name of the instrumentation scope."),
     Column("scope_version", "string", "Version of the instrumentation scope."),
-    Column("claimed_agent", "string", "Agent name the payload claimed; evidence, never used for attribution."),
+    Column(
+        "claimed_agent",
+        "string",
+        "Agent name the payload gives the work: on the span, else of its nearest ancestor, else of the resource.",
+    ),
+    Column("claim_source", "string", "Where claimed_agent stood: span, ancestor, main_agent or service."),
     Column("conversation_id", "string", "Session or thread the emitter named."),
-    Column("dialect", "string", "Convention the span was read with: genai, openinference or openllmetry."),
+    Column("dialect", "string", "Convention the record was read with: genai, openinference, claude_code …"),
     Column("operation", "string", "Operation in GenAI semantic-convention words: chat, embeddings, execute_tool …"),
     Column("provider", "string", "Provider in GenAI semantic-convention words: openai, anthropic, aws.bedrock …"),
     Column("request_model", "string", "Model that was asked for."),
     Column("response_model", "string", "Model that answered."),
     Column("model", "string", "Model the call is priced and reported by: the response's, else the request's."),
     Column("response_id", "string", "The provider's id of the completion."),
+    Column("request_id", "string", "The provider's id of the HTTP request."),
+    Column("server_address", "string", "Host that was called (server.address): who bills behind a gateway."),
+    Column("region", "string", "Region or geography named by the model id or the host; null when neither says."),
     Column("service_tier", "string", "Service tier the provider answered with."),
     Column(
         "metered", "bool", "True when the emitter sent token counts for this call; false means the cost is unknown."
@@ -87,19 +102,49 @@ LEDGER_COLUMNS: tuple[Column, ...] = (
     Column("input_tokens", "int64", "All input, cached included.", "tokens"),
     Column("cache_read_tokens", "int64", "Part of input_tokens that was read from the provider's cache.", "tokens"),
     Column("cache_write_tokens", "int64", "Part of input_tokens that was written to the provider's cache.", "tokens"),
+    Column(
+        "cache_write_1h_tokens", "int64", "Part of cache_write_tokens that the provider keeps for an hour.", "tokens"
+    ),
+    Column("input_audio_tokens", "int64", "Part of input_tokens that was audio.", "tokens"),
     Column("output_tokens", "int64", "All output, reasoning included.", "tokens"),
+    Column("output_audio_tokens", "int64", "Part of output_tokens that was audio.", "tokens"),
     Column("reasoning_tokens", "int64", "Part of output_tokens that was reasoning.", "tokens"),
+    Column(
+        "usage_rule",
+        "string",
+        "How the emitter's counts became these: as_sent, cache_added_to_input, reasoning_added_to_output, …",
+    ),
     Column(
         "cost_nano_usd", "int64", "Cost of the call; null when it is not metered or has no known price.", "nano-USD"
     ),
+    Column("emitted_cost_nano_usd", "int64", "Cost the emitter stated; evidence, never booked.", "nano-USD"),
     Column("input_price", "int64", "Unit price used for uncached input.", "pico-USD per token"),
     Column("cache_read_price", "int64", "Unit price used for cached input.", "pico-USD per token"),
     Column("cache_write_price", "int64", "Unit price used for input written to the cache.", "pico-USD per token"),
+    Column("cache_write_1h_price", "int64", "Unit price used for input cached for an hour.", "pico-USD per token"),
     Column("output_price", "int64", "Unit price used for output.", "pico-USD per token"),
-    Column("pricing_basis", "string", "exact (price list), fallback (configured price) or unknown (no price)."),
+    Column(
+        "pricing_basis",
+        "string",
+        "exact (price list or overlay), fallback (configured price), estimated (no usage) or unknown (no price).",
+    ),
     Column("price_source", "string", "Name and version of the price list."),
     Column("price_digest", "string", "SHA-256 of the price rows used, first 16 hex digits."),
-    Column("accounting_rule", "string", "Rule that decided how this entry is counted."),
+    Column(
+        "accounting_role",
+        "string",
+        "What the record is to the account: call, aggregate (a sum of calls), echo (a repetition) or tool.",
+    ),
+    Column(
+        "accounting_rule", "string", "Rule that decided how this entry is counted (collector/accounting/README.md)."
+    ),
+    Column(
+        "call_count",
+        "int64",
+        "Calls or tool executions it counts: 1; 0 when another entry does; -1 when a correction takes one back.",
+        "calls",
+    ),
+    Column("corrects", "string", "entry_id of the entry that this correction changes."),
     Column("decision_id", "string", "Decision that allowed or refused the action, when the emitter carried it."),
     Column("tool_name", "string", "Tool that was executed."),
     Column("tool_call_id", "string", "The model's id of the tool call."),

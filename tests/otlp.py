@@ -12,7 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 Value = str | int | float | bool | list[str]
 
-CHAT: Mapping[str, Value] = {
+CHAT: dict[str, Value] = {
     "gen_ai.operation.name": "chat",
     "gen_ai.provider.name": "openai",
     "gen_ai.request.model": "gpt-4o",

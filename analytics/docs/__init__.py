@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 
 from analytics.columns import ReportColumn
 from analytics.query import FILTERS, Filter
+from analytics.reconcile.columns import COLUMNS, PLACE_COLUMNS
+from analytics.reconcile.shapes import GENERIC, SHAPES, Shape
 from analytics.report import Report
 from analytics.reports import REPORTS
 
@@ -68,9 +70,47 @@ A ledger with a missing or changed entry is not reported on; `spanward report` s
 """
 
 
+_RECONCILE = """\
+# Bill against ledger
+
+    spanward reconcile --data DIR --invoice FILE [--shape NAME] [--by day,model,key] [--tolerance 0.5%]
+
+Compares a provider's CSV export with what the ledger has of that provider, by day and model over the
+export's own days (or whole days of `--from` and `--to`). Differences are the bill less the ledger, exact.
+
+| verdict | meaning |
+|---|---|
+| `explained` | bill and ledger agree within `--tolerance` (nothing unless said) and what both sides round |
+| `shadow` | on the bill, and no span explains it |
+| `missing_on_bill` | in the ledger, and not on the bill |
+| `differs` | both know it, and not the same; `reason` says why, where the numbers show it |
+| `not_compared` | one provider key's part of the bill (`--by key`): the ledger does not know providers' keys |
+
+A dated and an undated name of a model are one while only one side says the date. What is rounded: the
+ledger rounds each call to a nano-USD, and `anthropic-costs` each row to a cent. `--tolerance 0.5%` is of
+every quantity, `--tolerance 0.01` that many USD of cost. Without `--shape` the columns tell which export
+it is:
+
+| shape | export | days | states |
+|---|---|---|---|
+"""
+_RECONCILE_GENERIC = """
+For any other export name its columns: `--map day=Date --map model=SKU --map cost='Amount (USD)'`, and
+`--map input=Fresh+Cached` for classes it counts apart: `input` is all input, cached included. It may say
+`day`, `model`, `key`, `calls`, `input`, `cache_read`, `cache_write`, `output` and `cost`; `--provider` says
+whose bill it is, and `--time-zone` where its days begin. Numbers are digits with a decimal point;
+thousands separators, other currencies and rows of another length are refused with line and column.
+
+The metric points that emitters send are not stored, and not compared.
+
+**Exit codes.** 0 all is explained, 1 something is not, 2 nothing could be compared.
+"""
+
+
 def page() -> str:
     """The whole page."""
-    return "\n".join([_INTRODUCTION, *(line for report in REPORTS for line in _report(report))])
+    reports = (line for report in REPORTS for line in _report(report))
+    return "\n".join([_INTRODUCTION, *reports, *_reconcile()])
 
 
 def _report(report: Report) -> Iterator[str]:
@@ -83,6 +123,18 @@ def _report(report: Report) -> Iterator[str]:
         yield "One row an entry, in order of time, writer and number. `--limit N` shows the newest N.\n"
     yield from _columns(report.columns)
     yield from _filters(known for known in FILTERS if known.name in report.filters)
+
+
+def _reconcile() -> Iterator[str]:
+    yield _RECONCILE + "\n".join(_shape(shape) for shape in SHAPES)
+    yield _RECONCILE_GENERIC
+    yield from _columns((*PLACE_COLUMNS, *COLUMNS))
+
+
+def _shape(shape: Shape) -> str:
+    states = ", ".join(name for name in shape.columns if name != "day")
+    days = "`--time-zone`" if shape.name == GENERIC.name else "UTC"
+    return f"| `{shape.name}` | {shape.title} | {days} | {states} |"
 
 
 def _columns(columns: Iterable[ReportColumn]) -> Iterator[str]:

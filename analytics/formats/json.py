@@ -13,7 +13,7 @@ from analytics.formats.destination import Destination
 
 def write(answer: Answer, to: Destination) -> None:
     """Write the object piece by piece."""
-    name, completeness = msgspec.json.encode(answer.report.name), msgspec.json.encode(answer.completeness)
+    name, completeness = msgspec.json.encode(answer.name), msgspec.json.encode(answer.completeness)
     to.data.write(b'{"report":%b,"completeness":%b,"rows":[' % (name, completeness))
     cells = [as_text(column) for column in answer.columns]
     separator = b"\n"

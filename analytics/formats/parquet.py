@@ -25,7 +25,7 @@ def _about(answer: Answer) -> dict[str, bytes]:
     # Field metadata lives in the Arrow schema, which not every reader decodes; here it is plain JSON.
     columns = {c.name: {"type": c.type, "unit": c.unit, "description": c.doc} for c in answer.columns}
     return {
-        "spanward.report": answer.report.name.encode(),
+        "spanward.report": answer.name.encode(),
         "spanward.columns": msgspec.json.encode(columns),
         "spanward.completeness": msgspec.json.encode(answer.completeness),
     }

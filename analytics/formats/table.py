@@ -21,7 +21,8 @@ from analytics.formats.layout import GAP, Grid, arrange, printable
 # A page is held in memory to be measured, and nobody reads a longer one.
 MAX_ROWS = 10_000
 
-_ALARMING = ("deny", "denied", "error", "blocked")
+_ALARMING = {"outcome": ("deny", "denied", "error", "blocked"), "verdict": ("shadow", "missing_on_bill", "differs")}
+_UNMEASURED = ("unmetered_calls", "unmetered")
 # Piped lines are as long as they are; rich wants a number.
 _UNBOUNDED_CELLS = 1_000_000
 
@@ -30,11 +31,11 @@ def write(answer: Answer, to: Destination) -> None:
     """Print the page; styled and shortened only on a terminal, and in colour only without NO_COLOR."""
     page = _Page(to.width)
     by = f" by {', '.join(answer.query.by)}" if answer.query.by else ""
-    page.line(Text(f"{answer.report.title}{by} · {period(answer.query)}", "bold"))
+    page.line(Text(f"{answer.title}{by} · {period(answer.query)}", "bold"))
     page.line()
     rows = list(islice(_rows(answer), MAX_ROWS + 1))
     if rows:
-        _print_rows(page, answer, rows[:MAX_ROWS], summed=bool(answer.report.dimensions) and len(rows) <= MAX_ROWS)
+        _print_rows(page, answer, rows[:MAX_ROWS], summed=answer.summed and len(rows) <= MAX_ROWS)
     else:
         page.line(Text("Nothing is recorded that matches.", "dim"))
     if len(rows) > MAX_ROWS:
@@ -121,6 +122,6 @@ def _style(column: ReportColumn, text: str) -> str | None:
     """Colour is for what somebody should look at; everything else is plain."""
     if text == UNKNOWN:
         return "dim"
-    if column.name == "outcome" and text in _ALARMING:
+    if text in _ALARMING.get(column.name, ()):
         return "red"
-    return "yellow" if column.name == "unmetered_calls" and text != "0" else None
+    return "yellow" if column.name in _UNMEASURED and text != "0" else None

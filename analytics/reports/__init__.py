@@ -2,6 +2,7 @@
 
 from analytics.report import Report
 from analytics.reports.activity import ACTIVITY
+from analytics.reports.coverage import COVERAGE
 from analytics.reports.spend import SPEND
 
-REPORTS: tuple[Report, ...] = (SPEND, ACTIVITY)
+REPORTS: tuple[Report, ...] = (SPEND, COVERAGE, ACTIVITY)

@@ -31,7 +31,12 @@ COLUMNS: tuple[ReportColumn, ...] = (
     _recorded("subject", "always"),
     _recorded("outcome", "always"),
     _recorded("message", "line"),
-    ReportColumn(name="cost_usd", type="usd", unit="USD", doc="Cost of a call; null for what has none or none known."),
+    ReportColumn(
+        name="cost_usd",
+        type="usd",
+        unit="USD",
+        doc="Cost of a call, or what a correction changes of it; null for what has none or none known.",
+    ),
     _recorded("credential_id"),
     _recorded("trace_id"),
     _recorded("span_id"),

@@ -10,7 +10,7 @@ import msgspec
 import polars as pl
 
 from analytics.columns import ReportColumn
-from analytics.measures import MEASURES
+from analytics.measures import FAILED_CALLS, MEASURES
 from analytics.query import Query
 from analytics.report import Report
 from schemas.tables import LEDGER_COLUMNS, EntryKind
@@ -32,8 +32,13 @@ def _local_time(time_zone: str) -> pl.Expr:
     return pl.col("event_time").cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(time_zone)
 
 
+_AS_RECORDED = (
+    *("org", "tenant", "agent", "claimed_agent", "service_name"),
+    *("provider", "model", "operation", "service_tier", "region"),
+)
+
 DIMENSIONS: tuple[Dimension, ...] = (
-    *(_as_recorded(name) for name in ("org", "tenant", "agent", "provider", "model")),
+    *(_as_recorded(name) for name in _AS_RECORDED),
     Dimension(
         ReportColumn(name="day", type="date", doc="Day of the call's own time, in --time-zone (UTC unless said)."),
         lambda time_zone: _local_time(time_zone).dt.date(),
@@ -49,10 +54,14 @@ _EXPRESSIONS = {d.column.name: d.expression for d in DIMENSIONS}
 def plan(entries: pl.LazyFrame, query: Query) -> pl.LazyFrame:
     """One row a group, sorted by the columns of `--by`; what is not known sorts last."""
     keys = [_EXPRESSIONS[name](query.time_zone).alias(name) for name in query.by]
-    calls = entries.filter(pl.col("kind") == EntryKind.CALL)
+    calls = entries.filter(pl.col("kind").is_in([EntryKind.CALL, EntryKind.CORRECTION]))
     groups = calls.group_by(keys).agg(m.expression.alias(m.name) for m in MEASURES)
-    # Calls that were all refused cost nothing: they are in `activity`, and a row here would be noise to finance.
-    return groups.filter(pl.col("calls") > 0).sort(query.by, nulls_last=True)
+    return groups.filter(_SPENT).sort(query.by, nulls_last=True)
+
+
+# Calls that all failed, or were all taken back, cost nothing: they are in `activity`, and a row here
+# would be noise to finance.
+_SPENT = pl.any_horizontal((pl.col(m.name) != 0).fill_null(value=False) for m in MEASURES if m is not FAILED_CALLS)
 
 
 SPEND = Report(

@@ -23,7 +23,7 @@ from collector.access.durable_file import replace_file
 from schemas.errors import ConfigError, Fatal, Retryable
 
 PEPPER_BYTES = 32
-FORMAT = 1
+FORMAT = 2
 
 _RETRY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL")
 _OPERATOR = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_NOTADB")
@@ -31,17 +31,24 @@ _OPERATOR = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_NOTADB
 # `credential.event` is the newest event that touched the row: what changed since a known event is
 # one index look-up, however many keys there are.
 _TABLES = """
-CREATE TABLE IF NOT EXISTS pepper (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), proof BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS event (id INTEGER PRIMARY KEY AUTOINCREMENT, entry TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS credential (
+CREATE TABLE pepper (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), proof BLOB NOT NULL) STRICT;
+CREATE TABLE event (id INTEGER PRIMARY KEY AUTOINCREMENT, entry TEXT NOT NULL) STRICT;
+"""
+_CREDENTIALS = """
+CREATE TABLE credential (
     id TEXT PRIMARY KEY,
-    kind TEXT NOT NULL CHECK (kind IN ('agent', 'admin')),
+    kind TEXT NOT NULL CHECK (kind IN ('agent', 'tenant', 'admin')),
     org TEXT NOT NULL, tenant TEXT NOT NULL, agent TEXT NOT NULL,
     created_ns INTEGER NOT NULL, expires_ns INTEGER, revoked_ns INTEGER,
     digest BLOB NOT NULL CHECK (length(digest) = 32),
     event INTEGER NOT NULL UNIQUE REFERENCES event (id)
 ) STRICT, WITHOUT ROWID;
 """
+# SQLite cannot change a CHECK, so the table is made anew around its rows.
+_PUT_ASIDE = "ALTER TABLE credential RENAME TO credential_1;\n"
+_TAKE_BACK = "INSERT INTO credential SELECT * FROM credential_1;\nDROP TABLE credential_1;\n"
+_STEPS = {0: _TABLES + _CREDENTIALS, 1: _PUT_ASIDE + _CREDENTIALS + _TAKE_BACK}
+"""What brings a database of each older format to this one."""
 
 
 def open_access_db(path: Path, *, busy_timeout_ms: int) -> tuple[sqlite3.Connection, bytes]:
@@ -121,7 +128,7 @@ def _create_tables(connection: sqlite3.Connection, path: Path) -> None:
         )
     if found < FORMAT:
         # One by one, because executescript() would commit the transaction this runs in.
-        for statement in _TABLES.split(";\n"):
+        for statement in _STEPS[found].split(";\n"):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {FORMAT}")
 

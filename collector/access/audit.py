@@ -20,7 +20,7 @@ SOFTWARE_VERSION = metadata.version("spanward")
 
 
 class KeyOperation(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done to one credential. `owner` is (org, tenant, agent), empty strings for an admin token."""
+    """What was done to one credential. `owner` is (org, tenant, agent), empty strings where it has none."""
 
     action: Action
     actor: str
@@ -48,7 +48,7 @@ def key_event(operation: KeyOperation) -> Event:
         "detail": msgspec.json.encode(operation.detail).decode(),
         "software_version": SOFTWARE_VERSION,
     }
-    # An admin token belongs to no organisation, and null says so where "" would look like a name.
+    # An admin token belongs to no organisation, a tenant's key to no agent: null says so, "" would look like a name.
     row.update((column, name) for column, name in zip(("org", "tenant", "agent"), operation.owner, strict=True) if name)
     return Event(row=row)
 

@@ -16,9 +16,9 @@ import msgspec
 from collector.access.audit import utc_text
 from collector.access.bootstrap import access_path, governance_path, local_actor
 from collector.access.directory import load, register_agent
-from collector.access.keys import Credential, KeyStore
+from collector.access.keys import KEY_NAMES, Credential, KeyStore
 from schemas.errors import ConfigError, SpanwardError
-from schemas.ids import AgentPath
+from schemas.ids import AgentPath, TenantPath
 from schemas.quantities import Duration
 
 
@@ -36,11 +36,12 @@ class _Explained(click.Group):
 
 
 class _Row(msgspec.Struct, frozen=True):
-    """One credential as `list` shows it."""
+    """One credential as `list` shows it: `agent` is the path of an agent's key, `tenant` that of either kind."""
 
     key_id: str
     kind: str
     agent: str | None
+    tenant: str | None
     state: str
     created_at: str
     expires_at: str | None
@@ -65,25 +66,30 @@ def keys() -> None:
 
 @keys.command()
 @_data
-@click.option("--agent", required=True, metavar="ORG/TENANT/AGENT", help="Whom the key speaks for.")
+@click.option("--agent", metavar="ORG/TENANT/AGENT", help="The one agent the key speaks for.")
+@click.option("--tenant", metavar="ORG/TENANT", help="Speak for every agent of this tenant; telemetry names which.")
 @click.option("--register", is_flag=True, help="Add the agent under its tenant if it is not there.")
 @click.option("--expires", metavar="DURATION", help="End the key after this long, for example 90d.")
 @_json
-def create(*, data_dir: Path, agent: str, register: bool, expires: str | None, as_json: bool) -> None:
+def create(*, data_dir: Path, register: bool, expires: str | None, as_json: bool, **whom: str | None) -> None:
     """Create a key and print it. It is shown once; only a keyed hash of it is stored."""
-    path = AgentPath.parse(agent)
+    agent, tenant = whom["agent"], whom["tenant"]
+    if (agent is None) == (tenant is None):
+        raise click.UsageError("Say whom the key speaks for: either --agent ORG/TENANT/AGENT or --tenant ORG/TENANT.")
+    if tenant is not None and register:
+        raise click.UsageError("--register goes with --agent: agents under a tenant's key need no registration.")
     expires_ns = None if expires is None else time.time_ns() + Duration(expires).ns
-    if register and register_agent(_existing(governance_path(data_dir)), path):
-        click.echo(f"Registered agent {path}.", err=True)
-    if not load(_existing(governance_path(data_dir))).has_agent(path):
-        raise ConfigError(
-            f"There is no agent {path} in {governance_path(data_dir)}.",
-            fix="Add --register to create it under its tenant.",
-        )
-    with _store(data_dir) as store:
-        text, credential = store.create_agent_key(path, actor=local_actor(), expires_ns=expires_ns)
+    if agent is not None:
+        path = _known_agent(data_dir, AgentPath.parse(agent), register=register)
+        with _store(data_dir) as store:
+            text, credential = store.create_agent_key(path, actor=local_actor(), expires_ns=expires_ns)
+    elif tenant is not None:
+        scope = _known_tenant(data_dir, TenantPath.parse(tenant))
+        with _store(data_dir) as store:
+            text, credential = store.create_tenant_key(scope, actor=local_actor(), expires_ns=expires_ns)
     click.echo(_encode({"key": text, "key_id": credential.id}) if as_json else text)
-    click.echo(f"Key {credential.id} of {path}. Keep it now: it is not shown again.", err=True)
+    name = KEY_NAMES[credential.kind].capitalize()
+    click.echo(f"{name} {credential.id} of {credential.path()}. Keep it now: it is not shown again.", err=True)
 
 
 @keys.command(name="list")
@@ -96,10 +102,10 @@ def list_keys(*, data_dir: Path, as_json: bool) -> None:
     if as_json:
         click.echo(_encode(rows))
         return
-    table = [("KEY ID", "KIND", "AGENT", "STATE", "CREATED", "EXPIRES")]
-    table += [
-        (row.key_id, row.kind, row.agent or "-", row.state, row.created_at, row.expires_at or "never") for row in rows
-    ]
+    table = [("KEY ID", "KIND", "SPEAKS FOR", "STATE", "CREATED", "EXPIRES")]
+    for row in rows:
+        owner = row.agent or row.tenant or "-"
+        table.append((row.key_id, row.kind, owner, row.state, row.created_at, row.expires_at or "never"))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
@@ -115,8 +121,10 @@ def revoke(*, key_id: str, data_dir: Path, reason: str, as_json: bool) -> None:
     with _store(data_dir) as store:
         credential = store.revoke(key_id, actor=local_actor(), reason=reason)
     row = _row(credential, time.time_ns())
-    click.echo(_encode({"key_id": row.key_id, "revoked_at": row.revoked_at}) if as_json else row.key_id)
-    click.echo(f"Revoked since {row.revoked_at}. Running servers refuse it within a second.", err=True)
+    told = {"key_id": row.key_id, "kind": row.kind, "revoked_at": row.revoked_at}
+    click.echo(_encode(told) if as_json else row.key_id)
+    name = KEY_NAMES[credential.kind].capitalize()
+    click.echo(f"{name} revoked since {row.revoked_at}. Running servers refuse it within a second.", err=True)
 
 
 def _store(data_dir: Path) -> KeyStore:
@@ -130,11 +138,31 @@ def _existing(path: Path) -> Path:
     return path
 
 
+def _known_agent(data_dir: Path, path: AgentPath, *, register: bool) -> AgentPath:
+    root = _existing(governance_path(data_dir))
+    if register and register_agent(root, path):
+        click.echo(f"Registered agent {path}.", err=True)
+    if not load(root).has_agent(path):
+        raise ConfigError(f"There is no agent {path} in {root}.", fix="Add --register to create it under its tenant.")
+    return path
+
+
+def _known_tenant(data_dir: Path, path: TenantPath) -> TenantPath:
+    root = _existing(governance_path(data_dir))
+    if str(path) not in load(root).tenants():
+        raise ConfigError(
+            f"There is no tenant {path} in {root}.",
+            fix=f"Create {path.org}/org.yaml and {path}/tenant.yaml there; both files may be empty.",
+        )
+    return path
+
+
 def _row(credential: Credential, now_ns: int) -> _Row:
     return _Row(
         key_id=credential.id,
         kind=credential.kind,
         agent=str(credential.path()) if credential.kind == "agent" else None,
+        tenant=f"{credential.org}/{credential.tenant}" if credential.kind != "admin" else None,
         state=credential.state(now_ns),
         created_at=utc_text(credential.created_ns),
         expires_at=None if credential.expires_ns is None else utc_text(credential.expires_ns),

@@ -1,4 +1,4 @@
-"""Random bytes become a key's text `spw_agent_<id>_<secret>_<checksum>`, and a text becomes its parts.
+"""Random bytes become a key's text `spw_<kind>_<id>_<secret>_<checksum>`, and a text becomes its parts.
 
 Invariant: a text that parses carries the right checksum, so a typing error or a cut-off paste is
 told apart from a key nobody knows, and costs no look-up. The shape is the one secret scanners
@@ -19,7 +19,7 @@ import msgspec
 from schemas.errors import Unauthenticated
 from schemas.ids import CredentialId
 
-Kind = Literal["agent", "admin"]
+Kind = Literal["agent", "tenant", "admin"]
 
 ID_CHARS = 12
 SECRET_BYTES = 32
@@ -32,6 +32,7 @@ KEY_PATTERN = re.compile(
     rf"spw_({'|'.join(get_args(Kind))})_({ID_PATTERN.pattern})_"
     rf"[0-9A-Za-z]{{{SECRET_CHARS}}}_[0-9A-Za-z]{{{CHECKSUM_CHARS}}}"
 )
+_KINDS: dict[str, Kind] = {kind: kind for kind in get_args(Kind)}
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -63,8 +64,7 @@ def parse_key_text(text: str) -> KeyText:
             "The key's checksum does not match: a character is wrong or missing.",
             fix="Copy the key again from where it is kept.",
         )
-    # The pattern admits only the two kinds.
-    return KeyText(kind="agent" if match[1] == "agent" else "admin", id=CredentialId(match[2]))
+    return KeyText(kind=_KINDS[match[1]], id=CredentialId(match[2]))
 
 
 def checksum(body: str) -> str:

@@ -15,7 +15,7 @@ import contextlib
 import hmac
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -26,12 +26,13 @@ from collector.access.audit import Action, KeyOperation, key_event, utc_text
 from collector.access.key_text import ID_PATTERN, KEY_PATTERN, Kind, new_key_text, parse_key_text
 from schemas.booking import Event
 from schemas.errors import Forbidden, Permanent, Unauthenticated
-from schemas.ids import AgentPath, CredentialId
+from schemas.ids import AgentPath, CredentialId, TenantPath, check_id
 from schemas.quantities import Duration
 
 State = Literal["active", "expired", "revoked"]
 
 MAX_REASON_CHARS = 1_000
+KEY_NAMES: Mapping[Kind, str] = {"agent": "key", "tenant": "tenant key", "admin": "admin token"}
 _SEE_IDS = "See the ids with: spanward keys list."
 # The largest time a 64-bit column can hold, in the year 2262.
 MAX_TIME_NS = 2**63 - 1
@@ -56,7 +57,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class Credential(msgspec.Struct, frozen=True):
     """What is known of a key or token; everything here may be shown. Times in Unix ns.
 
-    `org`, `tenant` and `agent` are empty for an admin token.
+    `agent` is empty for a tenant's key, which speaks for every agent of its tenant; all three are
+    empty for an admin token.
     """
 
     id: CredentialId
@@ -68,14 +70,43 @@ class Credential(msgspec.Struct, frozen=True):
     expires_ns: int | None
     revoked_ns: int | None
 
-    def path(self) -> AgentPath:
-        """The agent this key speaks for; raises `Forbidden` for an admin token, which speaks for none."""
-        if self.kind != "agent":
+    def path(self) -> AgentPath | TenantPath:
+        """Whom this key speaks for: an agent or a whole tenant; raises `Forbidden` for an admin token."""
+        if self.kind == "admin":
             raise Forbidden(
                 f"Admin token {self.id} speaks for no agent.",
-                fix="Use an agent key: spanward keys create --agent ORG/TENANT/AGENT.",
+                fix="Use an agent's or a tenant's key: spanward keys create --agent ORG/TENANT/AGENT.",
             )
+        if self.kind == "tenant":
+            return TenantPath(self.org, self.tenant)
         return AgentPath(self.org, self.tenant, self.agent)
+
+    def speaker(self, named: str = "") -> AgentPath:
+        """The agent a request speaks for that names `named`, or nobody when that is empty.
+
+        Raises `Forbidden` when this key does not speak for that agent, `Permanent` when it speaks for
+        many and none is named, or the name is not an id.
+        """
+        path = self.path()
+        if isinstance(path, TenantPath):
+            if not named:
+                raise Permanent(
+                    f"Key {self.id} speaks for every agent of {path}, and the request names none.",
+                    fix="Name the agent's id in the field `agent`, or use an agent's own key.",
+                )
+            return AgentPath(path.org, path.tenant, check_id(named, where="the field `agent`"))
+        if named not in {"", path.agent}:
+            raise Forbidden(
+                f"The key of {path} may not speak for agent {named!r}.",
+                fix=f"Leave the field `agent` out, or use that agent's key or a key of {path.org}/{path.tenant}.",
+            )
+        return path
+
+    def speaks_for(self, path: AgentPath) -> bool:
+        """Say whether this key may act as that agent; an admin token acts as none."""
+        return (self.kind == "agent" and path == self.path()) or (
+            self.kind == "tenant" and (path.org, path.tenant) == (self.org, self.tenant)
+        )
 
     def state(self, now_ns: int) -> State:
         """What the credential is worth at `now_ns`; a revoked one stays revoked after its expiry."""
@@ -119,6 +150,12 @@ class KeyStore:
         `user:NAME`; `expires_ns` is Unix ns and must lie ahead, else `Permanent`.
         """
         return self._create("agent", (path.org, path.tenant, path.agent), actor=actor, expires_ns=expires_ns)
+
+    def create_tenant_key(
+        self, path: TenantPath, *, actor: str, expires_ns: int | None = None
+    ) -> tuple[str, Credential]:
+        """A new key for all agents of `path`, known or not; for the rest as `create_agent_key`."""
+        return self._create("tenant", (path.org, path.tenant, ""), actor=actor, expires_ns=expires_ns)
 
     def create_admin_token(self, *, actor: str) -> tuple[str, Credential]:
         """A new token of the platform's administrator: its text, to be shown once, and its credential."""
@@ -216,19 +253,15 @@ class KeyStore:
 
     def _record(self, credential: Credential, action: Action, *, actor: str, detail: dict[str, str | None]) -> int:
         """Write the entry of an operation; its number. The caller holds the transaction."""
-        owner = (credential.org, credential.tenant, credential.agent)
-        what = (
-            f"key {credential.id} of {'/'.join(owner)}"
-            if credential.kind == "agent"
-            else f"admin token {credential.id}"
-        )
+        owned = "" if credential.kind == "admin" else f" of {credential.path()}"
+        what = f"{KEY_NAMES[credential.kind]} {credential.id}{owned}"
         done = "Created" if action == "keys.create" else "Revoked"
         at_ns = credential.created_ns if credential.revoked_ns is None else credential.revoked_ns
         operation = KeyOperation(
             action=action,
             actor=actor,
             key_id=credential.id,
-            owner=owner,
+            owner=(credential.org, credential.tenant, credential.agent),
             at_ns=at_ns,
             message=f"{done} {what}.",
             detail=detail,

@@ -14,6 +14,7 @@ import msgspec
 
 from collector.access.keys import Credential
 from collector.control.answers import Header
+from collector.control.corrections import CorrectionBook, Corrections
 from collector.control.ingest import Seals
 from collector.control.owner import NotFound, Owner
 from collector.control.repeats import KeyReused
@@ -38,6 +39,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     max_body: Size = Size("64KiB")
     """The largest request body; a larger one is refused with 413."""
 
+    max_corrections_body: Size = Size("8MiB")
+    """The same for `POST /v1/ledger/corrections`, by which an operator's command hands in many rows at once."""
+
     answer_ttl: Duration = Duration("5s")
     """`valid_until` of an answer without a hold: how long a client may act on it without asking again."""
 
@@ -49,7 +53,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     max_outbox_events: int = 1_000_000
     """Entries that may wait for the ledger. Beyond it decisions are refused with 503, because a
-    decision that cannot be recorded is not made."""
+    decision that cannot be recorded is not made; corrections of cost are beyond half of it."""
 
     seal_timeout: Duration = Duration("60s")
     """How long `POST /v1/admin/seal` waits before it answers 503."""
@@ -123,12 +127,14 @@ _JSON: list[Header] = [(b"content-type", b"application/json"), (b"cache-control"
 _ENCODE = msgspec.json.Encoder().encode
 _DECISION = msgspec.json.Decoder(DecisionRequest)
 _SETTLE = msgspec.json.Decoder(SettleRequest)
+_CORRECTIONS = msgspec.json.Decoder(Corrections)
 
 
 class Doors(NamedTuple):
     """What the endpoint opens to."""
 
     owner: Owner
+    corrections: CorrectionBook
     seals: Seals
     authenticate: Callable[[str], Credential]
     operator_token: str
@@ -138,7 +144,7 @@ class Api:
     """The ASGI callable. `on_fatal` is told of every other error: the state may then be half changed."""
 
     def __init__(self, doors: Doors, config: Config, *, on_fatal: Callable[[Exception], None]) -> None:
-        self._owner, self._seals, self._authenticate, self._operator_token = doors
+        self._owner, self._corrections, self._seals, self._authenticate, self._operator_token = doors
         self._config = config
         self._on_fatal = on_fatal
 
@@ -157,7 +163,7 @@ class Api:
     async def _page(self, scope: Scope, receive: Receive) -> Page:
         path: str = scope["path"]
         method: str = scope["method"]
-        request = _Request(scope, receive, self._config.max_body.bytes)
+        request = _Request(scope, receive)
         if path == "/v1/decisions":
             _only(method, path, "POST")
             return await self._decide(request)
@@ -169,18 +175,23 @@ class Api:
         if path == "/v1/admin/seal":
             _only(method, path, "POST")
             return await self._seal(request)
+        if path == "/v1/ledger/corrections":
+            _only(method, path, "POST")
+            return await self._correct(request)
         if path == "/healthz":
             _only(method, path, "GET")
             return Page(b'{"status":"ok"}')
         raise _NoPath(
             f"There is nothing at {path!r}.",
-            fix="Paths are /v1/decisions, /v1/budgets, /v1/holds/ID, /v1/admin/seal and /healthz.",
+            fix="Paths are /v1/decisions, /v1/budgets, /v1/holds/ID, /v1/admin/seal, /v1/ledger/corrections and "
+            "/healthz.",
         )
 
     async def _decide(self, request: "_Request") -> Page:
         credential = self._credential(request)
+        # Who may not ask at all is told so before what he asked is read.
         credential.path()
-        question = await request.json(_DECISION)
+        question = await request.json(_DECISION, self._config.max_body)
         _check(question)
         answer = await self._owner.decide(credential, question)
         return Page(answer.body, answer.headers)
@@ -197,7 +208,7 @@ class Api:
         credential = self._credential(request)
         match verb:
             case "settle":
-                settlement = await request.json(_SETTLE)
+                settlement = await request.json(_SETTLE, self._config.max_body)
                 _check_tokens(input_tokens=settlement.input_tokens, output_tokens=settlement.output_tokens)
                 state = await self._owner.settle(credential, hold_id, settlement)
             case "void":
@@ -207,13 +218,26 @@ class Api:
         return Page(_ENCODE(state))
 
     async def _seal(self, request: "_Request") -> Page:
-        text = credential_text(request.headers)
-        if not (self._operator_token and compare_digest(text.encode(), self._operator_token.encode())):
-            credential = self._authenticate(text)
-            if credential.kind != "admin":
-                raise Forbidden("An agent's key may not seal.", fix="Use the admin token, or spanward seal --data DIR.")
+        self._operator(request)
         await self._seals.seal(self._config.seal_timeout.seconds)
         return Page(_ENCODE(Sealed(sealed=True)))
+
+    async def _correct(self, request: "_Request") -> Page:
+        actor = self._operator(request)
+        handed_in = await request.json(_CORRECTIONS, self._config.max_corrections_body)
+        return Page(_ENCODE(await self._corrections.record(handed_in.rows, actor=actor)))
+
+    def _operator(self, request: "_Request") -> str:
+        """Who asks as an operator, for the ledger: this machine's own commands, or an administrator."""
+        text = credential_text(request.headers)
+        if self._operator_token and compare_digest(text.encode(), self._operator_token.encode()):
+            return "user:operator"
+        credential = self._authenticate(text)
+        if credential.kind != "admin":
+            raise Forbidden(
+                "An agent may not do what operators do.", fix="Use the admin token, or the command spanward --data DIR."
+            )
+        return f"user:{credential.id}"
 
     def _credential(self, request: "_Request") -> Credential:
         return self._authenticate(credential_text(request.headers))
@@ -222,15 +246,14 @@ class Api:
 class _Request:
     """The parts of one request, read as they are needed."""
 
-    __slots__ = ("_max_body", "_receive", "_scope", "headers")
+    __slots__ = ("_receive", "_scope", "headers")
 
-    def __init__(self, scope: Scope, receive: Receive, max_body: int) -> None:
+    def __init__(self, scope: Scope, receive: Receive) -> None:
         self._scope = scope
         self._receive = receive
-        self._max_body = max_body
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
 
-    async def json(self, decoder: msgspec.json.Decoder[T]) -> T:
+    async def json(self, decoder: msgspec.json.Decoder[T], largest: Size) -> T:
         """The body as `decoder`'s type; raises with the path of the field that is wrong."""
         kind = self.headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
         if kind != b"application/json":
@@ -238,10 +261,10 @@ class _Request:
                 f"Content-Type {kind.decode('latin-1')!r} is not JSON.", fix="Send content-type: application/json."
             )
         declared = self.headers.get(b"content-length", b"0")
-        body = await read_body(self._receive, self._max_body) if _fits(declared, self._max_body) else None
+        body = await read_body(self._receive, largest.bytes) if _fits(declared, largest.bytes) else None
         if body is None:
             raise _TooLarge(
-                f"The body is larger than extensions.control.max_body ({self._max_body} bytes).",
+                f"The body is larger than the limit of its path in extensions.control ({largest.bytes} bytes).",
                 fix="Send less, or raise the limit.",
             )
         try:

@@ -24,7 +24,7 @@ from collector.state.rows import KeptDecision
 from collector.state.store import State
 from schemas.control import BudgetView, Decision, DecisionRequest, HoldState, SettleRequest
 from schemas.errors import Forbidden, Permanent, Retryable
-from schemas.ids import AgentPath, new_id
+from schemas.ids import AgentPath, TenantPath, new_id
 from schemas.money import parse_usd
 
 
@@ -63,7 +63,11 @@ class Owner:
         """The last event that ingest has in its journal."""
 
     async def decide(self, credential: Credential, request: DecisionRequest) -> Answer:
-        """May this agent do that? The answer is durable, and so is the money it holds."""
+        """May this agent do that? The answer is durable, and so is the money it holds.
+
+        Raises `Forbidden` or `Permanent` when the credential does not speak for one agent there.
+        """
+        path = credential.speaker(request.agent)
         if self._state.last_event - self.outbox_taken >= self._limits.max_outbox_events:
             raise Retryable(
                 f"More than extensions.control.max_outbox_events ({self._limits.max_outbox_events}) entries wait "
@@ -78,7 +82,8 @@ class Owner:
             if body is not None:
                 await self._committer.durable()
                 return answers.repeated(body)
-        answer = self._decide(credential, request, now)
+        quote = self._quotes.quote(request, now)
+        answer = self._decide(_Asked(self._budgets.account(path), credential, request, quote, new_id(), now))
         await self._committer.durable()
         return answer
 
@@ -92,7 +97,7 @@ class Owner:
         now = self._clock()
         self._budgets.advance(now)
         hold = self._find(credential, hold_id)
-        self._budgets.settle(hold, self._actual(hold, request), actor=_actor(credential), now_ns=now)
+        self._budgets.settle(hold, self._actual(hold, request), actor=_actor(credential, hold), now_ns=now)
         return await self._durable_state(hold)
 
     async def void(self, credential: Credential, hold_id: str) -> HoldState:
@@ -100,23 +105,19 @@ class Owner:
         now = self._clock()
         self._budgets.advance(now)
         hold = self._find(credential, hold_id)
-        self._budgets.void(hold, actor=_actor(credential), now_ns=now)
+        self._budgets.void(hold, actor=_actor(credential, hold), now_ns=now)
         return await self._durable_state(hold)
 
     async def budgets(self, credential: Credential, scope: str | None) -> list[BudgetView]:
-        """Limited budgets: an agent's are the three scopes above its calls, an administrator's are all."""
+        """Limited budgets: an agent's are the three scopes above its calls, a tenant's its own, its agents' and
+        its organisation's, an administrator's are all.
+        """
         now = self._clock()
         self._budgets.advance(now)
         if credential.kind == "admin":
             counters = self._budgets.limits_of(scope, now)
         else:
-            path = credential.path()
-            if scope is not None and scope not in path.scopes():
-                raise Forbidden(
-                    f"The key of {path} may not see {scope!r}.", fix=f"Ask for one of {', '.join(path.scopes())}."
-                )
-            limited = self._budgets.limited(self._budgets.account(path), now)
-            counters = [counter for counter in limited if scope is None or counter.scope == scope]
+            counters = self._visible(credential.path(), scope, now)
         views = [answers.budget_view(counter) for counter in counters]
         await self._committer.durable()
         return views
@@ -131,13 +132,22 @@ class Owner:
         await self._committer.durable()
         return state
 
-    def _decide(self, credential: Credential, request: DecisionRequest, now: int) -> Answer:
-        account = self._budgets.account(credential.path())
-        quote = self._quotes.quote(request, now)
+    def _visible(self, path: AgentPath | TenantPath, scope: str | None, now: int) -> list[Counter]:
+        if scope is not None and not _sees(path, scope):
+            raise Forbidden(
+                f"The key of {path} may not see {scope!r}.", fix=f"Ask for one of {', '.join(path.scopes())}."
+            )
+        if isinstance(path, AgentPath):
+            counters = self._budgets.limited(self._budgets.account(path), now)
+        else:
+            counters = self._budgets.limits_of(scope, now)
+        return [counter for counter in counters if scope in {None, counter.scope} and _sees(path, counter.scope)]
+
+    def _decide(self, asked: "_Asked") -> Answer:
+        account, credential, request, quote, _, now = asked
         limited = self._budgets.limited(account, now)
         exceeded = self._budgets.exceeded(account, quote.amount, now) if quote and quote.amount else []
         judgement = decide(Question(account.text, request, quote, limited, exceeded), self._budgets.config)
-        asked = _Asked(account, credential.id, request, quote, new_id(), now)
         hold = None
         if judgement.verdict == "deny":
             self._budgets.denied(exceeded, now)
@@ -157,7 +167,7 @@ class Owner:
         return Terms(
             id=HOLD_PREFIX + asked.unique,
             decision_id=DECISION_PREFIX + asked.unique,
-            credential_id=asked.credential_id,
+            credential_id=asked.credential.id,
             provider=request.provider,
             model=request.model,
             basis=quote.basis,
@@ -189,7 +199,10 @@ class Owner:
             price_digest=quote.digest if quote else "",
             policy_digest=self.policy_digest,
         )
-        self._committer.group.event(decision_entry(asked.account, asked.credential_id, decision, told, asked.now))
+        row = decision_entry(asked.account, asked.credential.id, decision, told, asked.now)
+        if asked.credential.kind == "tenant":
+            row["attribution_source"] = "request"
+        self._committer.group.event(row)
 
     def _find(self, credential: Credential, hold_id: str) -> Hold:
         hold = self._budgets.find(hold_id)
@@ -200,10 +213,10 @@ class Owner:
                 account = self._budgets.account(AgentPath(made.org, made.tenant, made.agent))
                 hold = restored(account, stored, self._budgets.config.span_grace.ns)
                 assert hold.final, "a hold that can change is in memory"
-        if hold is None or (credential.kind != "admin" and credential.path() != hold.account.path):
+        if hold is None or not (credential.kind == "admin" or credential.speaks_for(hold.account.path)):
             raise NotFound(
-                f"There is no hold {hold_id!r} of this key's agent.",
-                fix="Use the hold.id of a decision made with the same agent's key.",
+                f"There is no hold {hold_id!r} that this key may see.",
+                fix="Use the hold.id of a decision made for the same agent.",
             )
         return hold
 
@@ -226,15 +239,20 @@ class _Asked(NamedTuple):
     """One question on its way to an answer."""
 
     account: Account
-    credential_id: str
+    credential: Credential
     request: DecisionRequest
     quote: Quote | None
     unique: str
     now: int
 
 
-def _actor(credential: Credential) -> str:
-    return f"agent:{credential.path()}" if credential.kind == "agent" else f"user:{credential.id}"
+def _actor(credential: Credential, hold: Hold) -> str:
+    return f"user:{credential.id}" if credential.kind == "admin" else f"agent:{hold.account.path}"
+
+
+def _sees(path: AgentPath | TenantPath, scope: str) -> bool:
+    """Whether a key of `path` may be told of a scope's budgets."""
+    return scope in path.scopes() or (isinstance(path, TenantPath) and scope.startswith(f"{path}/"))
 
 
 def _usd(text: str) -> int:

@@ -20,6 +20,7 @@ from collector.access.bootstrap import access_path, governance_path
 from collector.access.keys import KeyStore
 from collector.control.api import Api, Config, Doors
 from collector.control.commit import Committer
+from collector.control.corrections import CorrectionBook
 from collector.control.credentials import Credentials
 from collector.control.followers import GovernanceFollower, KeyFollower
 from collector.control.ingest import Bell, IngestDoor, Seals
@@ -30,7 +31,8 @@ from collector.control.repeats import Repeats
 from collector.governance.budgets import Budgets
 from collector.governance.budgets import Config as BudgetsConfig
 from collector.http import HttpServer, address, bind
-from collector.pricing.book import PriceBook
+from collector.pricing.config import Settings as PricingSettings
+from collector.processors.price_book import price_book
 from collector.state.rows import Group, Keep
 from collector.state.store import State
 from schemas.errors import Fatal, Retryable, SpanwardError
@@ -46,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     control: Config = Config()
     budgets: BudgetsConfig = BudgetsConfig()
+    pricing: PricingSettings = PricingSettings()
     dedupe_keys: int
     operator_token: str
 
@@ -55,6 +58,7 @@ class Running(NamedTuple):
 
     parts: Parts
     owner: Owner
+    corrections: CorrectionBook
     keys: KeyStore
     seals: Seals
     door: IngestDoor
@@ -99,7 +103,8 @@ async def _serve(running: Running, settings: Settings, outside: Outside, loop: _
     tasks.create_task(committer.run())
     recheck_ns = settings.control.key_recheck.ns
     credentials = Credentials(running.keys.authenticate, recheck_ns=recheck_ns, clock=time.time_ns)
-    doors = Doors(running.owner, running.seals, credentials.of, settings.operator_token)
+    token = settings.operator_token
+    doors = Doors(running.owner, running.corrections, running.seals, credentials.of, token)
 
     def on_fatal(error: Exception) -> None:
         tasks.create_task(_fail(error))
@@ -130,15 +135,18 @@ def _restore(data_dir: Path, settings: Settings, stack: ExitStack) -> Running:
     budgets.restore(state.open_holds(), state.crossings(budgets.horizon(clock())))
     repeats = Repeats(state.decisions(), keep_ns=control.idempotency_window.ns, most=control.max_idempotency_keys)
     committer = Committer(state, budgets)
-    parts = Parts(state, budgets, committer, Quotes(PriceBook(), settings.budgets), repeats)
-    owner = Owner(parts, Limits(control.answer_ttl.ns, control.max_outbox_events), clock=clock)
+    book = price_book(settings.pricing, settings.budgets)
+    parts = Parts(state, budgets, committer, Quotes(book, settings.budgets), repeats)
+    limits = Limits(control.answer_ttl.ns, control.max_outbox_events)
+    owner = Owner(parts, limits, clock=clock)
+    corrections = CorrectionBook(parts, owner, limits, clock=clock)
     governance = GovernanceFollower(governance_path(data_dir), owner, parts, clock=clock)
     governance.start()
     bell = Bell()
     seals = Seals(bell, now_ms=clock() // 10**6)
     ingest = IngestParts(state, budgets, committer, owner, seals, bell)
     door = IngestDoor(ingest, clock=clock)
-    return Running(parts, owner, keys, seals, door, KeyFollower(keys, state, committer), governance)
+    return Running(parts, owner, corrections, keys, seals, door, KeyFollower(keys, state, committer), governance)
 
 
 def _background(running: Running, settings: Settings, outside: Outside) -> list[Coroutine[None, None, None]]:

@@ -213,6 +213,11 @@ class Journal:
             )
         return table
 
+    def pending_tables(self) -> list[pa.Table]:
+        """The committed rows that wait for a cut, oldest first, without `seq`."""
+        frames = self._log.read(self._pending.start)
+        return [rows.align(_decode(frame.payload), ROW_SCHEMA) for frame in frames if frame.kind == ROWS]
+
     def published(self, cut: Cut) -> None:
         """The entry of `cut` is in the store: forget the cuts before it and drop their frames."""
         self._cuts = [placed for placed in self._cuts if placed.cut.k >= cut.k]

@@ -8,10 +8,14 @@ reading stops with `Permanent`. Hashing the data and checking signatures is left
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+
 from collector.ledger import layout
 from collector.ledger.entry import SegmentEntry, digest, parse
+from collector.ledger.rows import align, from_parquet
 from collector.ledger.store_directory import DirectoryStore
 from schemas.errors import Permanent
+from schemas.tables import LEDGER_SCHEMA
 
 
 class Evidence:
@@ -38,6 +42,19 @@ class Evidence:
                     raise _damaged(f"{key} does not follow the entry before it")
                 next_seq, prev = entry.seq[1] + 1, digest(raw)
                 yield entry
+
+    def newest_rows(self, writer: str, newest: int, wanted: int) -> list[pa.Table]:
+        """Rows of a writer's segments up to number `newest`, oldest first: at least `wanted`, or all there are."""
+        tables: list[pa.Table] = []
+        for k in range(newest, -1, -1):
+            if sum(map(len, tables)) >= wanted:
+                break
+            raw = self._store.get(layout.entry_key(writer, k))
+            if raw is None:
+                raise _damaged(f"{layout.entry_key(writer, k)} is missing")
+            for ref in parse(raw, writer=writer, k=k).objects:
+                tables.insert(0, align(from_parquet(self._store.get(ref.key) or b""), LEDGER_SCHEMA))
+        return tables
 
     def objects(self, from_ns: int, to_ns: int) -> list[Path]:
         """Data files with rows that may have happened or been received in `[from_ns, to_ns)` (Unix ns).

@@ -1,103 +1,59 @@
-"""(provider, model, tier, time) → unit prices. The one place that asks genai-prices.
+"""(provider, model, tier, region, time) → unit prices. The one place that asks genai-prices.
 
-Invariant: a price that is not known is `None`, never zero; a known price of zero is a price.
-`UnitPrices.cost_nano` is the reference every faster path must equal. Which row gets which price is
-left to `rate`.
+A price is the list's, with a dated overlay over it (`overlay`). Invariant: a price that is not known
+is `None`, never zero; a known price of zero is a price. Every price holds for a whole period, so one
+lookup serves all calls in it. Which row of a table gets which price is left to `rate`.
 """
 
-import hashlib
+from bisect import bisect_right
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 from importlib.metadata import version
+from typing import NamedTuple
 
 import msgspec
 from genai_prices.data_snapshot import DataSnapshot, get_snapshot
 from genai_prices.types import ModelInfo, ModelPrice, Provider, TieredPrices
 
-from schemas.money import PICO_PER_NANO
+from collector.pricing.config import Settings
+from collector.pricing.hosts import GLOBAL
+from collector.pricing.names import BEDROCK, Names
+from collector.pricing.overlay import Asked, Overlay, Term, changes, holding
+from collector.pricing.spellings import canonical, price_list_id, semconv
+from collector.pricing.unit_prices import Rates, UnitPrices, digest_of, rates
 
 MINUTE_NS = 60_000_000_000
 
-# GenAI semantic-convention provider names that genai-prices does not match by itself.
-PROVIDER_IDS = {
-    "azure.ai.openai": "azure",
-    "azure.ai.inference": "azure",
-    "aws.bedrock": "aws",
-    "gcp.gemini": "google",
-    "gcp.vertex_ai": "google",
-    "gcp.gen_ai": "google",
-    "mistral_ai": "mistral",
-    "moonshot_ai": "moonshotai",
-    "x_ai": "x-ai",
+# Our class → the price list's key.
+_PRICE_KEYS = {
+    "input": "input_mtok",
+    "cache_read": "cache_read_mtok",
+    "cache_write": "cache_write_mtok",
+    "cache_write_1h": "cache_write_1h_mtok",
+    "input_audio": "input_audio_mtok",
+    "cached_audio": "cache_audio_read_mtok",
+    "output": "output_mtok",
+    "reasoning": "output_reasoning_mtok",
+    "output_audio": "output_audio_mtok",
 }
-_PRICE_KEYS = ("input_mtok", "cache_read_mtok", "cache_write_mtok", "output_mtok", "output_reasoning_mtok")
 _PICO_PER_USD_PER_MTOK = 1_000_000
 _PICO_PER_USD_PER_THOUSAND = 1_000_000_000
 
-
-class Rates(msgspec.Struct, frozen=True):
-    """Exact prices of one tier: pico-USD per token of each class, and per request."""
-
-    input: Fraction
-    cache_read: Fraction
-    cache_write: Fraction
-    output: Fraction
-    reasoning: Fraction
-    request: Fraction
-
-    def integral(self) -> bool:
-        """True when 64-bit integer arithmetic on these prices is exact."""
-        return all(value.denominator == 1 for value in msgspec.structs.astuple(self))
-
-
-class UnitPrices(msgspec.Struct, frozen=True):
-    """What one model costs at one time. `tiers` holds (more input tokens than, rates), ascending, first at -1.
-
-    A class without a price of its own costs what the class around it costs: cached input as input,
-    reasoning as output (genai-prices decomposes usage the same way).
-    """
-
-    tiers: tuple[tuple[int, Rates], ...]
-    digest: str
-    source: str
-
-    def rates(self, input_tokens: int) -> Rates:
-        """The rates of a call with this much input, cached included."""
-        return next(rates for above, rates in reversed(self.tiers) if input_tokens > above)
-
-    def cost_nano(
-        self,
-        *,
-        input_tokens: int,
-        cache_read_tokens: int = 0,
-        cache_write_tokens: int = 0,
-        output_tokens: int = 0,
-        reasoning_tokens: int = 0,
-    ) -> int:
-        """Cost of one call in nano-USD, rounded half to even once, at the end."""
-        rates = self.rates(input_tokens)
-        pico = (
-            (input_tokens - cache_read_tokens - cache_write_tokens) * rates.input
-            + cache_read_tokens * rates.cache_read
-            + cache_write_tokens * rates.cache_write
-            + (output_tokens - reasoning_tokens) * rates.output
-            + reasoning_tokens * rates.reasoning
-            + rates.request
-        )
-        return round(pico / PICO_PER_NANO)
+Known = dict[str, Fraction | None]
+"""Price class → pico-USD, where it is known."""
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """A model found in the price list, with the context (service tier) it was asked for."""
+    """A model found in the price list, with the context (tier, batch) it was asked for."""
 
     provider: Provider
     model: ModelInfo
     context: tuple[tuple[str, str], ...]
 
     def timed(self) -> bool:
-        """True when the price depends on when the call was made."""
+        """True when the price depends on when the call was made; then it holds for whole minutes."""
         variants = self.model.price_variants if self.context else None
         return isinstance(self.model.prices, list) or any(v.constraint is not None for v in variants or ())
 
@@ -108,90 +64,169 @@ class Listing(msgspec.Struct, frozen=True):
         return self.model.get_prices(at, dict(self.context) if own and self.context else None)
 
 
-class PriceBook:
-    """genai-prices behind two questions: `find` a model, `lookup` its unit prices.
+class Plan(NamedTuple):
+    """Where the prices of one kind of call come from, and when they change (Unix ns)."""
 
-    Caches grow with the distinct (provider, model, tier) seen and are bounded, because model names
-    come from outside. Owned by one thread.
+    listing: Listing | None
+    terms: tuple[Term, ...]
+    changes: tuple[int, ...]
+
+    def timed(self) -> bool:
+        """True when the list's own price depends on the time."""
+        return self.listing is not None and self.listing.timed()
+
+    def period(self, at_ns: int) -> tuple[int, int]:
+        """Equal for two times only if the same prices hold at both."""
+        return bisect_right(self.changes, at_ns), at_ns // MINUTE_NS if self.timed() else 0
+
+
+class PriceBook:
+    """The prices of one configuration, behind two questions: `plan` a kind of call, `lookup` its unit prices.
+
+    `fallback` is what an unknown model is costed at, `None` where it stays unknown; `names` are the
+    names the book is asked in. Caches are bounded, because model names come from outside. Owned by
+    one thread. Raises `ConfigError` when rows of the overlay contradict each other.
     """
 
     max_cached = 10_000
 
-    def __init__(self, snapshot: DataSnapshot | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings = Settings(),  # noqa: B008 - frozen
+        *,
+        fallback: UnitPrices | None = None,
+        snapshot: DataSnapshot | None = None,
+    ) -> None:
         self._snapshot = snapshot or get_snapshot()
+        self.providers = frozenset(provider.id for provider in self._snapshot.providers)
+        self._overlay = Overlay(settings.rows, self.providers)
+        self.settings = settings
+        self.fallback = fallback
+        self.names = Names(settings.deployments, self._snapshot)
+        self.list_only = self if not settings.rows else PriceBook(snapshot=self._snapshot)
+        """The price list without an overlay: what emitters that state a cost know."""
         self.source = f"genai-prices {version('genai-prices')}"
-        self._listings: dict[tuple[str, str, str], Listing | None] = {}
-        self._prices: dict[tuple[str, str, str, int], UnitPrices] = {}
+        self._plans: dict[Asked, Plan] = {}
+        self._prices: dict[tuple[Asked, tuple[int, int]], UnitPrices | None] = {}
 
-    def find(self, provider: str, model: str, tier: str = "") -> Listing | None:
-        """The price list's entry for a model as telemetry names it, or `None`."""
-        key = (provider, model, tier)
-        if key not in self._listings:
-            if len(self._listings) >= self.max_cached:
-                self._listings.clear()
-            self._listings[key] = self._find(provider, model, tier)
-        return self._listings[key]
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """The overlay's rows."""
+        return self._overlay.terms
 
-    def lookup(self, provider: str, model: str, at_ns: int, tier: str = "") -> UnitPrices | None:
-        """Unit prices of a call made at `at_ns` (Unix ns), or `None` when the list has no price for it."""
-        listing = self.find(provider, model, tier)
-        if listing is None:
-            return None
-        key = (provider, model, tier, at_ns // MINUTE_NS if listing.timed() else 0)
+    def models(self) -> Iterator[Asked]:
+        """Everything the price list has, in canonical names; the list writes Bedrock's regions into the model."""
+        for provider in self._snapshot.providers:
+            seller = semconv(provider.id)
+            for model in provider.models:
+                where, dot, name = model.id.partition(".")
+                if seller == BEDROCK and dot and where in (GLOBAL, "regional"):
+                    yield Asked(seller, name, region=GLOBAL if where == GLOBAL else "")
+                else:
+                    yield Asked(seller, model.id)
+
+    def plan(self, asked: Asked) -> Plan:
+        """What is known about such calls at any time."""
+        plan = self._plans.get(asked)
+        if plan is None:
+            if len(self._plans) >= self.max_cached:
+                self._plans.clear()
+            seller = canonical(asked.provider, self.providers)
+            terms = self._overlay.about(asked._replace(provider=seller)) if asked.model else ()
+            plan = self._plans[asked] = Plan(self._find(asked, seller), terms, changes(terms))
+        return plan
+
+    def lookup(self, asked: Asked, at_ns: int) -> UnitPrices | None:
+        """Unit prices of a call made at `at_ns` (Unix ns), or `None` when there is no price for it."""
+        plan = self.plan(asked)
+        key = (asked, plan.period(at_ns))
         if key not in self._prices:
             if len(self._prices) >= self.max_cached:
                 self._prices.clear()
-            self._prices[key] = _unit_prices(listing, listing.price_at(at_ns), self.source)
+            self._prices[key] = self._priced(plan, at_ns)
         return self._prices[key]
 
-    def _find(self, provider: str, model: str, tier: str) -> Listing | None:
-        if not model:
-            return None
-        for provider_id in _provider_candidates(provider):
-            try:
-                found, info = self._snapshot.find_provider_model(model, None, provider_id, None)
-            except LookupError:
-                continue
-            return Listing(found, info, (("service_tier", tier),) if tier else ())
+    def _find(self, asked: Asked, seller: str) -> Listing | None:
+        context = _context(asked.tier)
+        for provider_id in _provider_candidates(seller):
+            for reference in _references(asked, seller):
+                try:
+                    found, info = self._snapshot.find_provider_model(reference, None, provider_id, None)
+                except LookupError:
+                    continue
+                return Listing(found, info, context)
         return None
 
+    def _priced(self, plan: Plan, at_ns: int) -> UnitPrices | None:
+        prices, discount = holding(plan.terms, at_ns)
+        tiers, text = _list_prices(plan.listing, at_ns)
+        own: Known = dict(prices.prices) if prices is not None else {}
+        # Neither a list without the model nor a row that names no output says that output is free.
+        if not tiers and not {"input", "output"} <= own.keys():
+            return None
+        factor = discount.factor if discount is not None else None
+        made = tuple((above, _rates(known | own, factor)) for above, known in (tiers or {-1: own}).items())
+        used = [term.written.row for term in (prices, discount) if term is not None]
+        text += "".join(f"|{above}:{','.join(map(str, msgspec.structs.astuple(each)))}" for above, each in made)
+        text += "".join(f"|{msgspec.json.encode(row).decode()}" for row in used)
+        sources = [self.source] if plan.listing is not None else []
+        return UnitPrices(made, digest_of(text), " + ".join([*sources, *(row.source for row in used)]))
 
-def _provider_candidates(provider: str) -> Iterator[str | None]:
+
+def _context(tier: str) -> tuple[tuple[str, str], ...]:
+    """How the list names what telemetry has one word for: batch, a fast model (Anthropic's `speed`), a tier."""
+    lower = tier.lower()
+    if lower == "batch":
+        return (("processing", "batch"),)
+    if lower == "fast":
+        return (("service_tier", lower), ("speed", lower))
+    return (("service_tier", lower),) if lower else ()
+
+
+def _provider_candidates(seller: str) -> Iterator[str | None]:
     """The provider as named, then whoever the model's own name points to."""
-    if provider:
-        yield PROVIDER_IDS.get(provider, provider)
+    if seller:
+        yield price_list_id(seller)
     yield None
 
 
-def _unit_prices(listing: Listing, price: ModelPrice, source: str) -> UnitPrices:
-    values = [getattr(price, key) for key in _PRICE_KEYS]
-    starts = sorted({tier.start for value in values if isinstance(value, TieredPrices) for tier in value.tiers})
+def _references(asked: Asked, seller: str) -> Iterator[str]:
+    """The model as the list spells it: Bedrock's global and cross-region profiles have prices of their own.
+
+    Some models are listed with a geography only; every geography then costs the same.
+    """
+    if not asked.model:
+        return
+    if seller == BEDROCK and asked.region == GLOBAL:
+        yield f"{GLOBAL}.{asked.model}"
+    yield asked.model
+    if seller == BEDROCK:
+        yield f"us.{asked.model}"
+
+
+def _list_prices(listing: Listing | None, at_ns: int) -> tuple[dict[int, Known], str]:
+    """What the list knows, by tier (more input tokens than), and the name of its row."""
+    if listing is None:
+        return {}, ""
+    price = listing.price_at(at_ns)
+    values = {name: getattr(price, key) for name, key in _PRICE_KEYS.items()}
+    starts = {tier.start for value in values.values() if isinstance(value, TieredPrices) for tier in value.tiers}
     requests = price.requests_kcount
-    per_request = Fraction(requests) * _PICO_PER_USD_PER_THOUSAND if isinstance(requests, Decimal) else Fraction(0)
-    tiers = tuple((above, _rates([_at(value, above) for value in values], per_request)) for above in [-1, *starts])
-    text = f"{listing.provider.id}/{listing.model.id}" + "".join(
-        f"|{above}:" + ",".join(str(part) for part in msgspec.structs.astuple(rates)) for above, rates in tiers
-    )
-    return UnitPrices(tiers, hashlib.sha256(text.encode()).hexdigest()[:16], source)
+    per_request = Fraction(requests) * _PICO_PER_USD_PER_THOUSAND if isinstance(requests, Decimal) else None
+    tiers = {
+        above: {name: _at(value, above) for name, value in values.items()} | {"request": per_request}
+        for above in (-1, *sorted(starts))
+    }
+    return tiers, f"{listing.provider.id}/{listing.model.id}"
 
 
-def _at(price: Decimal | TieredPrices | None, above: int) -> Decimal | None:
-    """The price that holds for input just over `above` (genai-prices: the highest tier whose start is exceeded)."""
-    if not isinstance(price, TieredPrices):
-        return price
-    return next((tier.price for tier in reversed(price.tiers) if above >= tier.start), price.base)
+def _at(price: Decimal | TieredPrices | None, above: int) -> Fraction | None:
+    """pico-USD per token for input just over `above` (genai-prices: the highest tier whose start is exceeded)."""
+    if isinstance(price, TieredPrices):
+        price = next((tier.price for tier in reversed(price.tiers) if above >= tier.start), price.base)
+    return None if price is None else Fraction(price) * _PICO_PER_USD_PER_MTOK
 
 
-def _rates(prices: list[Decimal | None], per_request: Fraction) -> Rates:
-    input_, cache_read, cache_write, output, reasoning = (
-        None if price is None else Fraction(price) * _PICO_PER_USD_PER_MTOK for price in prices
-    )
-    whole_input, whole_output = input_ or Fraction(0), output or Fraction(0)
-    return Rates(
-        input=whole_input,
-        cache_read=whole_input if cache_read is None else cache_read,
-        cache_write=whole_input if cache_write is None else cache_write,
-        output=whole_output,
-        reasoning=whole_output if reasoning is None else reasoning,
-        request=per_request,
-    )
+def _rates(known: Known, factor: Fraction | None) -> Rates:
+    made = rates(known)
+    return made if factor is None else made.times(factor)

@@ -4,6 +4,7 @@ Column order and types are `schemas.tables.LEDGER_SCHEMA`; a column no step fill
 """
 
 import os
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 
 import numpy as np
@@ -12,10 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.processors.normalise import mark
-from schemas.booking import Event
 from schemas.tables import LEDGER_SCHEMA, EntryKind
 
 ENTRY_SCHEMA = pa.schema([field for field in LEDGER_SCHEMA if field.name != "seq"])
+PRICE_COLUMNS = tuple(
+    name
+    for name in ENTRY_SCHEMA.names
+    if name.endswith("_price") or name in {"cost_nano_usd", "pricing_basis", "price_source", "price_digest"}
+)
+"""What `processors.price` adds to a row."""
 SOFTWARE_VERSION = version("spanward")
 SLOT_NS = 15 * 60 * 1_000_000_000
 
@@ -26,21 +32,17 @@ _HEX = np.frombuffer("".join(f"{byte:02x}" for byte in range(256)).encode(), "S2
 _DASHES = (8, 13, 18, 23)
 
 
-def entries(rows: pa.Table, conflict: npt.NDArray[np.bool_], now_ns: int) -> pa.Table:
-    """One ledger row for each kept row. A conflicting row is evidence only: it is no call and costs nothing."""
+def entries(rows: pa.Table, conflict: npt.NDArray[np.bool_]) -> pa.Table:
+    """One ledger row for each kept row."""
     count = len(rows)
     if conflict.any():
         rows = mark(rows, conflict, "conflicting_duplicate")
     kind = rows["entry_kind"].combine_chunks()
-    if conflict.any():
-        kind = pc.if_else(pa.array(conflict), EntryKind.SPAN, kind)
     columns: dict[str, pa.Array | pa.ChunkedArray] = {
         name: rows[name] for name in ENTRY_SCHEMA.names if name in rows.column_names
     }
     columns |= {
-        "entry_id": entry_ids(count, now_ns),
         "kind": kind,
-        "attribution_source": _constant("credential", count),
         "actor": pc.binary_join_element_wise(
             pc.binary_join_element_wise("agent:", rows["org"], ""), rows["tenant"], rows["agent"], "/"
         ),
@@ -51,25 +53,24 @@ def entries(rows: pa.Table, conflict: npt.NDArray[np.bool_], now_ns: int) -> pa.
         "parent_span_id": _hex_column(rows["parent_span_id"], 8),
         "span_name": rows["name"],
         "span_kind": _SPAN_KINDS.take(_bounded(rows["kind"], 5)),
-        "duration_ns": pc.subtract(rows["end_time"], rows["start_time"]),
         "status": _STATUSES.take(_bounded(rows["status"], 2)),
         "software_version": _constant(SOFTWARE_VERSION, count),
     }
-    if conflict.any():
-        for name in ("metered", "cost_nano_usd"):
-            columns[name] = pc.if_else(
-                pa.array(conflict), pa.scalar(None, ENTRY_SCHEMA.field(name).type), columns[name]
-            )
     return _table(columns, count)
 
 
-def event_entries(events: list[Event]) -> pa.Table:
-    """Ledger rows of what did not arrive as telemetry."""
-    return pa.Table.from_pylist([event.row for event in events], schema=ENTRY_SCHEMA)
+def row_entries(rows: Iterable[Mapping[str, object]]) -> pa.Table:
+    """Ledger rows of what did not arrive as telemetry: events, and corrections of what did."""
+    return pa.Table.from_pylist(list(rows), schema=ENTRY_SCHEMA)
+
+
+def as_entries(rows: pa.Table) -> pa.Table:
+    """Rows under the ledger's names with its columns and no others, null where they have none."""
+    return _table({name: rows[name] for name in rows.column_names}, len(rows))
 
 
 def costed(booked: pa.Table) -> pa.Table:
-    """The rows with a known cost: what budgets hear of."""
+    """The rows with a known cost: what budgets hear of. A reversal's is negative."""
     return booked.filter(pc.is_valid(booked["cost_nano_usd"]))
 
 

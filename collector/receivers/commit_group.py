@@ -22,16 +22,16 @@ from collector.receivers.config import Config
 from collector.receivers.decode import Outcome, RowLimits, count_metric_points
 from collector.receivers.wire import item_count
 from schemas.errors import Fatal, Permanent, Retryable, SpanwardError
-from schemas.ids import AgentPath
+from schemas.ids import AgentPath, TenantPath
 
 RECEIVED_FRAME = 1
 IDENTITY_COLUMNS = ("org", "tenant", "agent", "credential_id")
 
 
 class Sender(NamedTuple):
-    """Who a request was authenticated as."""
+    """Who a request was authenticated as: an agent, or a tenant whose telemetry names its agents."""
 
-    path: AgentPath
+    path: AgentPath | TenantPath
     credential_id: str
 
 
@@ -202,10 +202,11 @@ def _header(now: int, taken: list[tuple[Request, Outcome]]) -> Frame:
 def _payload(table: pa.Table, requests: list[Request], header: Frame) -> bytes:
     """The rows with their senders' identity, as an Arrow IPC stream with the header in its metadata.
 
+    `agent` is null where the credential names none.
     LZ4, because a frame lives for seconds and zstd costs more than decoding did.
     """
     which = table["request"].combine_chunks()
-    identity = zip(*((*msgspec.structs.astuple(r.sender.path), r.sender.credential_id) for r in requests), strict=True)
+    identity = zip(*(_identity(request.sender) for request in requests), strict=True)
     for name, values in zip(IDENTITY_COLUMNS, identity, strict=True):
         table = table.append_column(name, pa.array(values, pa.string()).take(which))
     table = table.drop_columns(["request"]).replace_schema_metadata({"header": msgspec.json.encode(header)})
@@ -213,6 +214,13 @@ def _payload(table: pa.Table, requests: list[Request], header: Frame) -> bytes:
     with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
         writer.write_table(table)
     return bytes(sink.getvalue())
+
+
+def _identity(sender: Sender) -> tuple[str, str, str | None, str]:
+    """What `IDENTITY_COLUMNS` hold of a sender."""
+    path = sender.path
+    agent = path.agent if isinstance(path, AgentPath) else None
+    return path.org, path.tenant, agent, sender.credential_id
 
 
 def read_payload(payload: bytes) -> tuple[Frame, pa.Table]:

@@ -16,6 +16,7 @@ import pyarrow as pa
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
+from collector.receivers.content_id import SUFFIX, content_id, content_key
 from collector.receivers.wire import LogsRequest, TracesRequest
 from schemas.errors import Permanent
 
@@ -37,11 +38,16 @@ BASE_FIELDS: tuple[tuple[str, pa.DataType], ...] = (
     ("end_time", pa.int64()),
     ("status", pa.int64()),
     ("service_name", pa.string()),
+    ("resource_agent", pa.string()),
     ("scope_name", pa.string()),
     ("scope_version", pa.string()),
     ("findings", pa.string()),
 )
 _WIDTH = len(BASE_FIELDS)
+
+SERVICE_KEY = "service.name"
+AGENT_KEYS = ("gen_ai.main_agent.name", "gen_ai.main_agent.id")
+"""Attributes of a resource that name the process's agent; the first that says something counts."""
 
 
 class RowLimits(msgspec.Struct, frozen=True):
@@ -77,6 +83,7 @@ class _Resource(NamedTuple):
     """What every row under one resource and scope shares."""
 
     service: str | None
+    agent: str | None
     scope: str | None
     version: str | None
 
@@ -88,7 +95,8 @@ class TableBuilder:
     """
 
     def __init__(self, wanted: Mapping[str, type], limits: RowLimits, now_ns: int) -> None:
-        self._wanted = wanted
+        self._wanted = {key: kind for key, kind in wanted.items() if not key.endswith(SUFFIX)}
+        self._content = {content_key(column): column for column in wanted if column.endswith(SUFFIX)}
         self._limits = limits
         self._latest_ns = now_ns + limits.max_future_ns
         self._now_ns = now_ns
@@ -122,7 +130,7 @@ class TableBuilder:
         arrays = {name: pa.array(column, kind) for (name, kind), column in zip(BASE_FIELDS, columns, strict=True)}
         for key, (rows, values) in self._sparse.items():
             if rows:
-                kind = pa.int64() if self._wanted[key] is int else pa.string()
+                kind = pa.int64() if self._wanted.get(key) is int else pa.string()
                 arrays[key] = _scatter(count, rows, pa.array(values, kind))
         return pa.table(arrays)
 
@@ -168,6 +176,8 @@ class TableBuilder:
                 f" ({self._limits.max_attributes}); only those that govern it were read."
             )
         for key in attributes:
+            if key in self._content:
+                self._content_id(row, self._content[key], attributes[key])
             kind = wanted.get(key)
             if kind is None:
                 continue
@@ -182,6 +192,13 @@ class TableBuilder:
             values.append(value)
         if large and item.ByteSize() > self._limits.max_value_bytes:
             self._warn_long_values(attributes, name, findings, outcome)
+
+    def _content_id(self, row: int, column: str, value: Wire) -> None:
+        found = content_id(_text(value) or "")
+        if found is not None:
+            rows, values = self._sparse[column]
+            rows.append(row)
+            values.append(found)
 
     def _warn_long_values(self, attributes: Wire, name: str, findings: list[str], outcome: Outcome) -> None:
         for key in attributes:
@@ -233,10 +250,15 @@ def _scopes(message: Wire, max_bytes: int) -> Iterator[tuple[_Resource, Wire]]:
     """Each scope's rows with what they share, cut: a long name would stand on every row."""
     for resource in message.resources:
         attributes = resource.resource.attributes
-        service = _text(attributes["service.name"]) if "service.name" in attributes else None
+        service = _given(attributes, SERVICE_KEY)
+        agent = next((agent for agent in (_given(attributes, key) for key in AGENT_KEYS) if agent), None)
         for scope in resource.scopes:
-            texts = (service, scope.scope.name or None, scope.scope.version or None)
+            texts = (service, agent, scope.scope.name or None, scope.scope.version or None)
             yield _Resource(*(text[:max_bytes] if text else text for text in texts)), scope.items
+
+
+def _given(attributes: Wire, key: str) -> str | None:
+    return _text(attributes[key]) if key in attributes else None
 
 
 def _event_name(record: Wire) -> str:

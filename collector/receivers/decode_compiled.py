@@ -5,17 +5,29 @@ request the kernels of `walk` cannot read, or in which there is anything to refu
 about, is given to a `TableBuilder` whole. So are logs.
 """
 
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from collector.receivers import walk
-from collector.receivers.decode import BASE_FIELDS, MAX_TIME_NS, Outcome, RowLimits, TableBuilder, Wire
-from collector.receivers.plain import KEY_COLUMN, KEY_SIZE, KEY_WORDS, key_hash
+from collector.receivers.content_id import SUFFIX, content_id, content_key
+from collector.receivers.decode import (
+    AGENT_KEYS,
+    BASE_FIELDS,
+    MAX_TIME_NS,
+    SERVICE_KEY,
+    Outcome,
+    RowLimits,
+    TableBuilder,
+    Wire,
+)
+from collector.receivers.kernels import pack, walk
+from collector.receivers.kernels.plain import KEY_COLUMN, KEY_SIZE, KEY_WORDS, NOTED, key_hash
 from collector.receivers.wire import TracesRequest
 
 _TEXT = {
@@ -24,13 +36,14 @@ _TEXT = {
     "parent_span_id": walk.PARENT,
     "name": walk.NAME,
     "service_name": walk.SERVICE,
+    "resource_agent": walk.AGENT,
     "scope_name": walk.SCOPE,
     "scope_version": walk.VERSION,
 }
 _NUMBERS = {"kind": walk.KIND, "start_time": walk.START, "end_time": walk.END, "status": walk.STATUS}
 _BASE_NAMES = tuple(name for name, _ in BASE_FIELDS)
 
-# A span takes 39 bytes at least and fills eleven cells at most; a wanted attribute takes eight bytes and fills one.
+# A span takes 39 bytes at least and fills twelve cells at most; a wanted attribute takes eight bytes and fills one.
 _BYTES_PER_CELL = 3
 
 Words = npt.NDArray[np.int64]
@@ -44,7 +57,8 @@ class _Plan(NamedTuple):
     numbers: int
     keys: Words
     usable: bool
-    """False where a wanted key bears the name of a column every row has, or there are more than cells can number."""
+    """False where a wanted key bears the name of a column every row has, where a key is wanted both whole and for the
+    id in it, or where there are more than cells can number."""
 
 
 class _Run(NamedTuple):
@@ -129,13 +143,22 @@ class CompiledTableBuilder:
                 arrays[name] = pa.nulls(packed.rows, kind)
         for key, python_type in self._wanted.items():
             if packed.has(key):
-                arrays[key] = packed.array(key, pa.int64() if python_type is int else pa.string())
+                array = packed.array(key, pa.int64()) if python_type is int else packed.text(key)
+                array = _content_ids(array) if key.endswith(SUFFIX) else array
+                if array.null_count < packed.rows:
+                    arrays[key] = array
         return pa.table(arrays)
+
+
+def _content_ids(contents: pa.Array) -> pa.Array:
+    """The ids that stand in content, which the kernels have copied and which ends here."""
+    return pa.array([None if text is None else content_id(text) for text in contents.to_pylist()], pa.string())
 
 
 def warm_up() -> bool:
     """Whether the kernels, compiled for this very processor, read a specimen as the reference does."""
-    arguments = {"text": str, "count": int, "absent": str}, RowLimits(8, 100, 0), 2 * 10**18
+    wanted = {"text": str, "numeral": str, "count": int, "absent": str, "content" + SUFFIX: str}
+    arguments = wanted, RowLimits(8, 100, 0), 2 * 10**18
     compiled, reference = CompiledTableBuilder(*arguments), TableBuilder(*arguments)
     for builder in (compiled, reference):
         builder.add_traces(1, _specimen(2 * 10**18))
@@ -147,7 +170,8 @@ def _specimen(time_ns: int) -> bytes:
     """Three spans with something of everything the kernels read."""
     message: Wire = TracesRequest()
     resource = message.resources.add()
-    resource.resource.attributes["service.name"].string_value = "specimen"
+    for key in (SERVICE_KEY, *AGENT_KEYS):
+        resource.resource.attributes[key].string_value = "specimen"
     scope = resource.scopes.add()
     scope.scope.name = "über"
     for number in range(3):
@@ -156,8 +180,13 @@ def _specimen(time_ns: int) -> bytes:
         span.end_time_unix_nano, span.status.code = time_ns + number, number
         span.attributes["text"].string_value = "日本語" * number
         span.attributes["list"].array_value.values.add().kvlist_value.values["key"].double_value = 0.5
+        span.attributes["content"].string_value = '{"id": "specimen"}'
         if number:
             span.attributes["count"].int_value = 10**number
+        if number == 1:
+            span.attributes["numeral"].double_value = 3.555e-05
+        elif number == 2:
+            span.attributes["numeral"].int_value = -5
     return bytes(message.SerializeToString())
 
 
@@ -165,28 +194,57 @@ class _Packed:
     """A sheet's columns as Arrow arrays, which share one block of memory."""
 
     def __init__(self, plan: _Plan, sheet: Words, arena: npt.NDArray[np.uint8]) -> None:
-        block, layout = walk.pack(len(plan.columns), sheet, arena)
+        block, layout = pack.pack(len(plan.columns), sheet, arena)
         self._plan = plan
         self._block = pa.py_buffer(block)
         self._layout: list[list[int]] = np.asarray(layout).tolist()
+        self._numerals = bool(sheet[walk.NUMERALS, 0])
+        self._max_bytes = int(sheet[walk.MAX_VALUE_BYTES, 0])
         self.rows = int(sheet[walk.ROWS, 0])
 
     def has(self, name: str) -> bool:
         """Whether any row has a value for it."""
-        return self._layout[self._plan.columns[name]][walk.CELLS] > 0
+        return self._layout[self._plan.columns[name]][pack.CELLS] > 0
 
     def array(self, name: str, kind: pa.DataType) -> pa.Array:
         """The column of that name."""
+        if not self.has(name):
+            return pa.nulls(self.rows, kind)
         column = self._plan.columns[name]
         layout, rows = self._layout[column], self.rows
-        nulls = rows - layout[walk.CELLS]
-        buffers = [self._block.slice(layout[walk.BITS], (rows + 7) // 8) if nulls else None]
+        nulls = rows - layout[pack.CELLS]
+        buffers = [self._block.slice(layout[pack.BITS], (rows + 7) // 8) if nulls else None]
         if column < self._plan.numbers:
-            buffers.append(self._block.slice(layout[walk.OFFSETS], 4 * (rows + 1)))
-            buffers.append(self._block.slice(layout[walk.VALUES], layout[walk.BYTES]))
+            buffers.append(self._block.slice(layout[pack.OFFSETS], 4 * (rows + 1)))
+            buffers.append(self._block.slice(layout[pack.VALUES], layout[pack.BYTES]))
         else:
-            buffers.append(self._block.slice(layout[walk.VALUES], 8 * rows))
+            buffers.append(self._block.slice(layout[pack.VALUES], 8 * rows))
         return pa.Array.from_buffers(kind, rows, buffers, nulls)
+
+    def text(self, name: str) -> pa.Array:
+        """The column of that name, in which the wire forms of numbers are written out."""
+        layout = self._layout[self._plan.columns[name]]
+        start, size = layout[pack.VALUES], layout[pack.BYTES]
+        if not self._numerals or np.frombuffer(self._block.slice(start, size), np.uint8).max(initial=0) < _NUMERALS[0]:
+            return self.array(name, pa.string())
+        values = self.array(name, pa.binary()).to_pylist()
+        return pa.array(
+            [None if value is None else _written(value)[: self._max_bytes] for value in values], pa.string()
+        )
+
+
+# First bytes of numbers in columns of text, of which the lowest is above every byte of UTF-8.
+_NUMERALS = _INTEGER, _DOUBLE = 0x18 + walk.NUMERAL_MARK, 0x21 + walk.NUMERAL_MARK
+
+
+def _written(value: bytes) -> str:
+    """A text, or a number as the reference writes it."""
+    if value[:1] == bytes([_DOUBLE]):
+        return msgspec.json.encode(struct.unpack("<d", value[1:])[0]).decode()
+    if value[:1] != bytes([_INTEGER]):
+        return value.decode()
+    number = sum((byte & 127) << 7 * place for place, byte in enumerate(value[1:])) & (2**64 - 1)
+    return str(number - (number >> 63 << 64))
 
 
 @lru_cache(maxsize=4)
@@ -198,22 +256,26 @@ def _plan(wanted: tuple[tuple[str, type], ...]) -> _Plan:
     columns.update((key, column) for column, key in enumerate(text, walk.WANTED_TEXT))
     columns.update((name, numbers + column) for name, column in _NUMBERS.items())
     columns.update((key, column) for column, key in enumerate(counts, numbers + walk.WANTED_COUNTS))
-    usable = len(columns) <= 1 << walk.COLUMN_BITS and not {*text, *counts} & {*_BASE_NAMES}
-    return _Plan(columns, numbers, _table_of_keys({key.encode(): columns[key] for key, _ in wanted}), usable)
+    keys = {content_key(key).encode(): columns[key] for key, _ in wanted}
+    unique = len(keys) == len(wanted) and not {*text, *counts} & {*_BASE_NAMES}
+    usable = unique and len(columns) <= 1 << walk.COLUMN_BITS
+    return _Plan(columns, numbers, _table_of_keys(keys), usable)
 
 
 def _table_of_keys(columns: Mapping[bytes, int]) -> Words:
     """The hash table `plain.find` searches, a quarter full at most so that most searches end where they begin."""
     places = 1 << (4 * len(columns) + 1).bit_length()
-    widest = max(map(len, [*columns, b"service.name"]))
-    table = np.zeros((places + 1, KEY_WORDS + (widest + 7) // 8), np.int64)
+    noted = [key.encode() for key in (SERVICE_KEY, *AGENT_KEYS)]
+    widest = max(map(len, [*columns, *noted]))
+    table = np.zeros((places + NOTED, KEY_WORDS + (widest + 7) // 8), np.int64)
     table[:, KEY_COLUMN] = -1
     for key, column in columns.items():
         place = key_hash(*_last_words(key), len(key)) % places
         while table[place, KEY_COLUMN] >= 0:
             place = (place + 1) % places
         _write_key(table[place], key, column)
-    _write_key(table[places], b"service.name", 0)
+    for number, key in enumerate(noted):
+        _write_key(table[places + number], key, 0)
     return table
 
 

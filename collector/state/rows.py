@@ -145,7 +145,10 @@ class Keep(NamedTuple):
 class Group:
     """Everything one transaction writes. Owned by the loop until it is handed to the committing thread."""
 
-    __slots__ = ("booked", "changes", "crossings", "decisions", "events", "finals", "holds", "lines", "meta", "spends")
+    __slots__ = (
+        "booked", "changes", "corrections", "crossings", "decisions", "events", "finals", "holds", "lines", "meta",
+        "spends",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.holds: list[HoldRow] = []
@@ -156,6 +159,8 @@ class Group:
         self.spends: dict[tuple[str, str, str, int], int] = {}
         """Change of the settled sum by org, tenant, agent and slot time."""
         self.crossings: list[Crossing] = []
+        self.corrections: list[tuple[bytes, int]] = []
+        """Entry id (16 bytes) and recorded time of each correction of cost that was handed in."""
         self.decisions: list[KeptDecision] = []
         self.events: list[bytes] = []
         self.meta: dict[str, bytes] = {}

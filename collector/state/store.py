@@ -9,7 +9,7 @@ equal. What the rows mean is left to `governance`, when to commit to `control`.
 import fcntl
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from io import FileIO
 from pathlib import Path
@@ -64,24 +64,21 @@ class State:
 
     def commit(self, group: Group) -> None:
         """Make a group durable, whole; raises `Fatal` when it may not be."""
+        spends = [(slot, *path, amount) for (*path, slot), amount in group.spends.items()]
         with self._fatal("write"), _transaction(self._writer):
-            many = self._writer.executemany
-            if group.holds:
-                many(tables.ADD_HOLD, group.holds)
-            if group.changes:
-                many(tables.ADD_CHANGE, group.changes)
-            if group.lines:
-                many(tables.ADD_LINE, group.lines)
-            if group.spends:
-                many(tables.ADD_SPEND, [(slot, *path, amount) for (*path, slot), amount in group.spends.items()])
-            if group.crossings:
-                many(tables.ADD_CROSSING, group.crossings)
-            if group.decisions:
-                many(tables.ADD_DECISION, group.decisions)
-            if group.events:
-                many(tables.ADD_EVENT, enumerate(group.events, self.last_event + 1))
-            if group.meta:
-                many(tables.PUT_META, group.meta.items())
+            for statement, rows in (
+                (tables.ADD_HOLD, group.holds),
+                (tables.ADD_CHANGE, group.changes),
+                (tables.ADD_LINE, group.lines),
+                (tables.ADD_SPEND, spends),
+                (tables.ADD_CROSSING, group.crossings),
+                (tables.ADD_CORRECTION, group.corrections),
+                (tables.ADD_DECISION, group.decisions),
+                (tables.ADD_EVENT, list(enumerate(group.events, self.last_event + 1))),
+                (tables.PUT_META, list(group.meta.items())),
+            ):
+                if rows:
+                    self._writer.executemany(statement, rows)
             if group.booked is not None:
                 self._book(group.booked)
         self.last_event += len(group.events)
@@ -92,7 +89,10 @@ class State:
         with self._fatal("prune"), _transaction(self._writer):
             for statement in (tables.PRUNE_SPENDS, tables.PRUNE_CROSSINGS, tables.PRUNE_CHANGES):
                 self._writer.execute(statement, values)
-            bounded = (tables.PRUNE_HOLDS, tables.PRUNE_LINES, tables.PRUNE_DECISIONS, tables.PRUNE_DEDUPE)
+            bounded = (
+                tables.PRUNE_HOLDS, tables.PRUNE_LINES, tables.PRUNE_CORRECTIONS, tables.PRUNE_DECISIONS,
+                tables.PRUNE_DEDUPE,
+            )  # fmt: skip
             most = max(self._writer.execute(statement, values).rowcount for statement in bounded)
         return most == PRUNED_AT_ONCE
 
@@ -116,6 +116,11 @@ class State:
     def decisions(self) -> list[KeptDecision]:
         """Kept answers, oldest first."""
         return [KeptDecision._make(row[1:]) for row in self._read("SELECT * FROM decisions ORDER BY id")]
+
+    def corrections(self, entry_ids: Sequence[bytes]) -> set[bytes]:
+        """Those of these corrections that are durable."""
+        marks = ", ".join("?" * len(entry_ids))
+        return {entry_id for (entry_id,) in self._read(tables.CORRECTIONS.format(marks), *entry_ids)}
 
     def entries(self) -> list[Entry]:
         """The budget book, oldest first."""
@@ -147,7 +152,7 @@ class State:
         if booked.dedupe:
             self._writer.execute(tables.ADD_DEDUPE, {"frame": booked.positions.journal_frame, "keys": booked.dedupe})
 
-    def _read(self, sql: str, *values: str | int) -> list[Any]:
+    def _read(self, sql: str, *values: str | int | bytes) -> list[Any]:
         with self._fatal("read"):
             return self._reader.execute(sql, values).fetchall()
 
@@ -181,13 +186,14 @@ def _create_tables(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == tables.SCHEMA_VERSION:
         return
-    if version != 0:
+    if not 0 <= version < tables.SCHEMA_VERSION:
         raise ConfigError(
             f"{path} has schema {version}, written by a newer spanward; this one knows {tables.SCHEMA_VERSION}.",
             fix="Start the version that wrote it, or a later one.",
         )
-    # One transaction: a crash in the middle leaves an empty file, which the next start fills.
-    connection.executescript(f"BEGIN; {tables.SCHEMA_SQL} PRAGMA user_version = {tables.SCHEMA_VERSION}; COMMIT;")
+    # One transaction: a crash in the middle leaves the file as it was, and the next start tries again.
+    steps = "".join(tables.STEPS[version:])
+    connection.executescript(f"BEGIN; {steps} PRAGMA user_version = {tables.SCHEMA_VERSION}; COMMIT;")
 
 
 def _lock(path: Path, wait_s: float) -> FileIO:

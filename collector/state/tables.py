@@ -6,9 +6,17 @@ re-baseline. How it came to be is `budget_entries`: holds, their changes and lin
 are only ever added; triggers keep them from being changed.
 """
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-SCHEMA_SQL = """
+# Applied once a row, so that a chunk sent again changes nothing; its only order is age.
+_CORRECTIONS_SQL = """
+CREATE TABLE corrections (
+    id INTEGER PRIMARY KEY,
+    entry_id BLOB NOT NULL UNIQUE,
+    recorded_time INTEGER NOT NULL
+) STRICT;
+"""
+_FIRST_SQL = """
 CREATE TABLE meta (
     key TEXT PRIMARY KEY,
     value BLOB NOT NULL
@@ -127,6 +135,8 @@ CREATE TABLE outbox (
     event BLOB NOT NULL
 ) STRICT;
 """
+STEPS = (_FIRST_SQL, _CORRECTIONS_SQL)
+"""What brings a file of each version, the empty one first, to the next."""
 
 # A slot's sum stops at the largest amount of `schemas.money` instead of overflowing 64 bits: a
 # forged span must not be able to stop the owner.
@@ -139,6 +149,7 @@ ADD_CHANGE = "INSERT INTO hold_changes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 ADD_LINE = "INSERT INTO spend_lines VALUES (NULL, ?, ?, ?, ?, ?, ?)"
 ADD_CROSSING = "INSERT OR IGNORE INTO crossings VALUES (?, ?, ?, ?, ?, ?)"
 ADD_DECISION = "INSERT INTO decisions VALUES (NULL, ?, ?, ?, ?, ?)"
+ADD_CORRECTION = "INSERT INTO corrections VALUES (NULL, ?, ?)"
 ADD_EVENT = "INSERT INTO outbox VALUES (?, ?)"
 PUT_META = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 PUT_POSITIONS = "UPDATE positions SET spool_frame = ?, journal_frame = ?, outbox_taken = max(outbox_taken, ?)"
@@ -148,6 +159,7 @@ INSERT INTO dedupe SELECT :frame, :keys,
     length(:keys) + coalesce((SELECT total FROM dedupe ORDER BY journal_frame DESC LIMIT 1), 0)
 """
 
+CORRECTIONS = "SELECT entry_id FROM corrections WHERE entry_id IN ({})"
 HOLD = "SELECT * FROM hold_states WHERE id = ?"
 OPEN_HOLDS = "SELECT * FROM hold_states WHERE hold_id IS NULL OR final = 0 ORDER BY created, id"
 ENTRIES = "SELECT * FROM budget_entries ORDER BY recorded_time, kind <> 'hold'"
@@ -165,6 +177,10 @@ WHERE id IN (SELECT id FROM holds ORDER BY id LIMIT :at_once) AND created < :ent
 PRUNE_LINES = """
 DELETE FROM spend_lines
 WHERE id IN (SELECT id FROM spend_lines ORDER BY id LIMIT :at_once) AND recorded_time < :entries_since
+"""
+PRUNE_CORRECTIONS = """
+DELETE FROM corrections
+WHERE id IN (SELECT id FROM corrections ORDER BY id LIMIT :at_once) AND recorded_time < :entries_since
 """
 PRUNE_DECISIONS = """
 DELETE FROM decisions

@@ -91,7 +91,7 @@ def test_a_file_that_cannot_be_written_is_said_and_not_a_traceback(data: Path, t
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["spent"], "There is no report 'spent'. Did you mean 'spend'? Known: spend, activity."),
+        (["spent"], "There is no report 'spent'. Did you mean 'spend'? Known: spend, coverage, activity."),
         (["spend", "--by", "agnet"], "There is no --by column 'agnet'. Did you mean 'agent'? Known: org, tenant,"),
         (["spend", "--by", "agent,agent"], "--by agent,agent names a column twice."),
         (["spend", "--format", "cvs"], "There is no format 'cvs'. Did you mean 'csv'?"),

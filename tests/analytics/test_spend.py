@@ -8,23 +8,31 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.accounting import Role, Rule
 from schemas.money import format_usd
 from schemas.tables import EntryKind
-from tests.analytics.asking import rows
-from tests.analytics.written import HOUR_NS, NOON_NS, Written, call, failed, unmetered
+from tests.analytics.asking import answer, rows, written
+from tests.analytics.written import HOUR_NS, NOON_NS, Written, call, counted, failed, merged, reversal, unmetered
 
-TOKENS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
+TOKENS = (
+    *("input_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens", "input_audio_tokens"),
+    *("output_tokens", "reasoning_tokens", "output_audio_tokens"),
+)
 
-token_counts = st.one_of(st.none(), st.integers(0, 10**12))
+token_counts = st.one_of(st.none(), st.integers(-(10**12), 10**12))
 entries = st.fixed_dictionaries(
     {
-        "kind": st.sampled_from([EntryKind.CALL, EntryKind.CALL, EntryKind.CALL, EntryKind.TOOL, EntryKind.SPAN]),
+        "kind": st.sampled_from([*[EntryKind.CALL] * 3, EntryKind.CORRECTION, EntryKind.TOOL, EntryKind.SPAN]),
         "org": st.sampled_from(["acme", "bolt"]),
         "agent": st.sampled_from(["a", "b", "c"]),
         "model": st.sampled_from(["m1", "m2", None]),
         "outcome": st.sampled_from(["ok", "error", None]),
         "metered": st.sampled_from([True, True, False, None]),
-        "cost_nano_usd": st.one_of(st.none(), st.integers(0, 2**62)),
+        "call_count": st.sampled_from([1, 1, 0, -1, None]),
+        "accounting_role": st.sampled_from([Role.CALL, Role.CALL, Role.AGGREGATE, Role.TOOL, None]),
+        "accounting_rule": st.sampled_from([Rule.USAGE, Rule.FAILED, Rule.SAME_SPAN, None]),
+        "pricing_basis": st.sampled_from(["exact", "estimated", None]),
+        "cost_nano_usd": st.one_of(st.none(), st.integers(-(2**62), 2**62)),
         "event_time": st.integers(NOON_NS - 48 * HOUR_NS, NOON_NS),
         **dict.fromkeys(TOKENS, token_counts),
     }
@@ -32,26 +40,52 @@ entries = st.fixed_dictionaries(
 
 
 def added_up(ledger: list[dict[str, Any]], by: tuple[str, ...]) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """The report in plain Python: the definitions of `docs/reports.md`, one call after the other."""
+    """The report in plain Python: the definitions of `docs/reports.md`, one entry after the other."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for entry in ledger:
-        if entry["kind"] == EntryKind.CALL:
+        if entry["kind"] in (EntryKind.CALL, EntryKind.CORRECTION):
             groups[tuple(entry[name] for name in by)].append(entry)
     numbers = {key: _numbers(calls) for key, calls in groups.items()}
-    return {key: row for key, row in numbers.items() if row["calls"]}
+    return {key: row for key, row in numbers.items() if _spent(row)}
 
 
-def _numbers(calls: list[dict[str, Any]]) -> dict[str, Any]:
-    metered = [c for c in calls if c["metered"]]
-    unmetered_ok = [c for c in calls if not c["metered"] and c["outcome"] == "ok"]
-    costs = [c["cost_nano_usd"] for c in calls if c["cost_nano_usd"] is not None]
+def _spent(row: dict[str, Any]) -> bool:
+    unknown = (None, 0, format_usd(0))
+    return any(value not in unknown for name, value in row.items() if name != "failed_calls")
+
+
+def _count(entry: dict[str, Any]) -> int:
+    if entry["kind"] == EntryKind.CORRECTION:
+        return 0 if entry["accounting_role"] == Role.TOOL else entry["call_count"] or 0
+    if entry["call_count"] is None:
+        return int(bool(entry["metered"]) or entry["outcome"] == "ok")
+    return int(entry["call_count"])
+
+
+def _is_effective(entry: dict[str, Any]) -> bool:
+    is_correction = entry["kind"] == EntryKind.CORRECTION and entry["accounting_role"] != Role.TOOL
+    return is_correction or _count(entry) != 0
+
+
+def _failed(entry: dict[str, Any]) -> bool:
+    if entry["kind"] != EntryKind.CALL:
+        return False
+    return entry["accounting_rule"] == Rule.FAILED or (entry["call_count"] is None and _count(entry) == 0)
+
+
+def _numbers(group: list[dict[str, Any]]) -> dict[str, Any]:
+    effective = [entry for entry in group if _is_effective(entry)]
+    metered = [entry for entry in effective if entry["metered"]]
+    priced = [entry for entry in effective if entry["cost_nano_usd"] is not None]
+    estimated = [entry["cost_nano_usd"] for entry in priced if entry["pricing_basis"] == "estimated"]
     return {
-        "calls": len(metered) + len(unmetered_ok),
-        "unmetered_calls": len(unmetered_ok),
-        **{name: sum(c[name] or 0 for c in metered) if metered else None for name in TOKENS},
-        "cost_usd": format_usd(sum(costs)) if costs else None,
-        "unpriced_calls": sum(c["cost_nano_usd"] is None for c in metered),
-        "failed_calls": len(calls) - len(metered) - len(unmetered_ok),
+        "calls": sum(map(_count, effective)),
+        "unmetered_calls": sum(_count(entry) for entry in effective if not entry["metered"]),
+        **{name: sum(entry[name] or 0 for entry in metered) if metered else None for name in TOKENS},
+        "cost_usd": format_usd(sum(entry["cost_nano_usd"] for entry in priced)) if priced else None,
+        "estimated_usd": format_usd(sum(estimated)) if priced else None,
+        "unpriced_calls": sum(_count(entry) for entry in metered if entry["cost_nano_usd"] is None),
+        "failed_calls": sum(map(_failed, group)),
     }
 
 
@@ -84,8 +118,8 @@ def test_rows_have_the_columns_asked_for_and_then_the_published_ones_in_order(le
     ledger.book(call())
     ledger.seal()
     (row,) = rows(ledger.data_dir, "spend", by=("model", "day", "org"))
-    published = ("calls", "unmetered_calls", *TOKENS, "cost_usd")
-    assert list(row) == ["model", "day", "org", *published, "unpriced_calls", "failed_calls"]
+    published = ("calls", "unmetered_calls", *TOKENS, "cost_usd", "estimated_usd", "unpriced_calls", "failed_calls")
+    assert list(row) == ["model", "day", "org", *published]
     assert row["day"] == "2026-11-24"
     assert row["cost_usd"] == "0.000027000"
 
@@ -137,6 +171,94 @@ def test_a_failed_call_is_no_call_unless_usage_came_with_it(ledger: Written) -> 
     ledger.seal()
     (row,) = rows(ledger.data_dir, "spend")
     assert (row["calls"], row["failed_calls"], row["cost_usd"]) == (1, 1, "0.000027000")
+
+
+def test_a_call_that_another_record_counts_is_in_no_sum(ledger: Written) -> None:
+    ledger.book(counted(call()), merged(call()))
+    ledger.seal()
+    (row,) = rows(ledger.data_dir, "spend")
+    assert (row["calls"], row["input_tokens"], row["cost_usd"]) == (1, 100, "0.000027000")
+
+
+def test_a_call_taken_back_and_booked_to_another_agent_moves_whole(ledger: Written) -> None:
+    first = counted(call("before"))
+    ledger.book(first, reversal(first), counted(call("after"), kind=EntryKind.CORRECTION))
+    ledger.seal()
+    found = rows(ledger.data_dir, "spend")
+    assert [(row["agent"], row["calls"], row["cost_usd"]) for row in found] == [("after", 1, "0.000027000")]
+    assert [(row["calls"], row["input_tokens"]) for row in rows(ledger.data_dir, "spend", by=("org",))] == [(1, 100)]
+
+
+def test_a_corrected_price_changes_the_cost_and_nothing_else(ledger: Written) -> None:
+    rerated = {"kind": EntryKind.CORRECTION, "accounting_rule": Rule.RERATED, "call_count": 0, "cost_nano_usd": -7}
+    ledger.book(counted(call()), call() | dict.fromkeys(TOKENS) | rerated)
+    ledger.seal()
+    (row,) = rows(ledger.data_dir, "spend")
+    assert (row["calls"], row["input_tokens"], row["cost_usd"]) == (1, 100, "0.000026993")
+
+
+def test_a_difference_of_price_without_its_call_is_not_left_out(ledger: Written) -> None:
+    rerated = {"kind": EntryKind.CORRECTION, "call_count": 0, "cost_nano_usd": -7}
+    ledger.book(call() | dict.fromkeys(TOKENS) | rerated)
+    ledger.seal()
+    (row,) = rows(ledger.data_dir, "spend")
+    assert (row["calls"], row["cost_usd"]) == (0, "-0.000000007")
+
+
+def test_an_unmetered_call_with_an_estimate_is_unmetered_still_and_its_cost_an_estimate(ledger: Written) -> None:
+    ledger.book(counted(call()), counted(unmetered(), cost_nano_usd=50, pricing_basis="estimated"))
+    ledger.seal()
+    (row,) = rows(ledger.data_dir, "spend")
+    assert (row["calls"], row["unmetered_calls"]) == (2, 1)
+    assert (row["cost_usd"], row["estimated_usd"]) == ("0.000027050", "0.000000050")
+
+
+def test_a_tool_execution_taken_back_is_no_call_taken_back(ledger: Written) -> None:
+    ledger.book(counted(call()), reversal(call(), accounting_role=Role.TOOL))
+    ledger.seal()
+    assert [row["calls"] for row in rows(ledger.data_dir, "spend")] == [1]
+
+
+def test_ledgers_from_before_and_after_calls_were_counted_add_up(ledger: Written) -> None:
+    ledger.book(call(), unmetered(), failed(), counted(call()), counted(unmetered()), merged(call()))
+    ledger.seal()
+    (row,) = rows(ledger.data_dir, "spend")
+    assert (row["calls"], row["unmetered_calls"], row["failed_calls"], row["input_tokens"]) == (4, 2, 1, 200)
+
+
+@settings(max_examples=10, deadline=None)
+@given(order=st.permutations(range(6)))
+def test_the_same_entries_in_another_order_give_the_same_bytes(order: list[int]) -> None:
+    first = counted(call("a", claimed_agent="planner"))
+    kept = [
+        *(first, reversal(first), counted(call("b"), kind=EntryKind.CORRECTION)),
+        *(counted(unmetered("b")), merged(call("a")), counted(call("a"), model="gpt-5", service_name="web")),
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        pages: list[bytes] = []
+        for name, entries in (("one", kept), ("other", [kept[number] for number in order])):
+            ledger = Written(Path(folder) / name)
+            ledger.book(*entries)
+            ledger.seal()
+            ledger.close()
+            by = ("agent", "claimed_agent", "model", "service_name")
+            pages.append(written(answer(ledger.data_dir, "spend", by=by), "json"))
+            pages.append(written(answer(ledger.data_dir, "coverage"), "json"))
+    assert pages[:2] == pages[2:]
+
+
+def test_what_finance_and_platform_people_ask_for_can_be_grouped_by(ledger: Written) -> None:
+    said = {
+        "claimed_agent": "planner",
+        "service_name": "web",
+        "operation": "chat",
+        "service_tier": "flex",
+        "region": "eu",
+    }
+    ledger.book(counted(call(), **said))
+    ledger.seal()
+    (row,) = rows(ledger.data_dir, "spend", by=tuple(said))
+    assert {name: row[name] for name in said} == said
 
 
 def test_only_calls_cost_anything(ledger: Written) -> None:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from collector.ledger.journal import ROW_SCHEMA, Journal
 from collector.ledger.store_directory import DirectoryStore
 from collector.ledger.writer import Config, LedgerWriter
+from schemas.accounting import Role, Rule
 from schemas.conservation import Counts, SignalCounts
 from schemas.tables import EntryKind
 
@@ -98,3 +99,22 @@ def unmetered(agent: str = "triage", **columns: object) -> dict[str, Any]:
 def failed(agent: str = "triage", **columns: object) -> dict[str, Any]:
     """A call the provider refused."""
     return unmetered(agent, outcome="error", **columns)
+
+
+def counted(row: dict[str, Any], **columns: object) -> dict[str, Any]:
+    """The row as the account leaves it: one call, by its own usage or without."""
+    metered = row["metered"] is True
+    rule = Rule.USAGE if metered else Rule.FAILED if row["outcome"] == "error" else Rule.NO_USAGE
+    count = 0 if rule == Rule.FAILED else 1
+    return row | {"accounting_role": Role.CALL, "accounting_rule": rule, "call_count": count} | columns
+
+
+def merged(row: dict[str, Any], **columns: object) -> dict[str, Any]:
+    """The row as one that another record counts."""
+    return counted(row) | {"accounting_rule": Rule.SAME_RESPONSE, "call_count": 0} | columns
+
+
+def reversal(row: dict[str, Any], **columns: object) -> dict[str, Any]:
+    """The correction that takes a counted row back: its numbers with the other sign."""
+    numbers = {name: -value for name, value in row.items() if type(value) is int and name != "event_time"}
+    return row | numbers | {"kind": EntryKind.CORRECTION, "call_count": -1} | columns

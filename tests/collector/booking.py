@@ -1,28 +1,39 @@
-"""Requests through the real decode, normalise, price and dedupe steps, without doors or disk."""
+"""Requests through the real decode and processing steps, without doors or disk."""
 
 import time
+from collections.abc import Mapping
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from collector.accounting.account import Account
+from collector.accounting.account import Config as AccountingConfig
 from collector.dialects import DIALECTS
 from collector.dialects.dialect import wanted_keys
 from collector.pricing.book import PriceBook
-from collector.processors.dedupe import DedupeWindow, blob
-from collector.processors.entries import entries
-from collector.processors.normalise import normalise
-from collector.processors.price import price
+from collector.pricing.names import Names
+from collector.processing import Processing
+from collector.processors.dedupe import DedupeWindow
 from collector.receivers.body import from_json
 from collector.receivers.decode import RowLimits, TableBuilder
 from tests.captures_on_disk import Recorded, requests
 
 LIMITS = RowLimits(max_attributes=4_096, max_value_bytes=65_536, max_future_ns=300 * 10**9)
+AGENT = {"org": "acme", "tenant": "support", "agent": "triage", "credential_id": "key-1"}
+TENANT = AGENT | {"agent": None}
+"""Whose rows are those of a key that belongs to one agent, or to a tenant."""
 
 
 def new_window(max_keys: int = 100_000) -> DedupeWindow:
     return DedupeWindow(max_keys=max_keys, secret=b"0123456789abcdef")
 
 
-def decode(recorded: list[Recorded], limits: RowLimits = LIMITS, now_ns: int | None = None) -> pa.Table:
+def decode(
+    recorded: list[Recorded],
+    limits: RowLimits = LIMITS,
+    now_ns: int | None = None,
+    owner: Mapping[str, str | None] | None = None,
+) -> pa.Table:
     """Rows of these requests as the commit group leaves them in the spool."""
     now_ns = now_ns or time.time_ns()
     builder = TableBuilder(wanted_keys(DIALECTS), limits, now_ns)
@@ -31,18 +42,54 @@ def decode(recorded: list[Recorded], limits: RowLimits = LIMITS, now_ns: int | N
         if request.signal != "metrics":
             (builder.add_traces if request.signal == "traces" else builder.add_logs)(index, body)
     table = builder.table().drop_columns(["request"])
-    for name, value in (("org", "acme"), ("tenant", "support"), ("agent", "triage"), ("credential_id", "key-1")):
+    for name, value in (owner or AGENT).items():
         table = table.append_column(name, pa.array([value] * len(table), pa.string()))
     return table.append_column("received_time", pa.array([now_ns] * len(table), pa.int64()))
 
 
-def book(rows: pa.Table, window: DedupeWindow | None = None) -> pa.Table:
+class Books:
+    """A collector's books in memory: what was booked so far, in `tables`."""
+
+    def __init__(self, *, max_records: int = 100_000, max_keys: int = 100_000) -> None:
+        self.tables: list[pa.Table] = []
+        self._max_records = max_records
+        self._window = new_window(max_keys)
+        self._start(Account(AccountingConfig(max_records=max_records), time.time_ns))
+
+    def book(self, rows: pa.Table) -> pa.Table:
+        """Book received rows; returns all ledger rows that made."""
+        made = self._processing.process(rows)
+        self._processing.commit(made)
+        self.tables.append(made.all())
+        return made.all()
+
+    def process(self, rows: pa.Table) -> None:
+        """A booking that fails before it is committed."""
+        self._processing.process(rows)
+
+    def restart(self) -> None:
+        """Forget everything but what the ledger says."""
+        account = Account(AccountingConfig(max_records=self._max_records), time.time_ns)
+        account.restore(self.tables)
+        self._start(account)
+
+    def all(self) -> pa.Table:
+        """Everything booked."""
+        return pa.concat_tables(self.tables)
+
+    def effective(self) -> pa.Array:
+        """Which rows of `all` count for calls and money."""
+        rows = self.all()
+        counts = pc.or_(pc.not_equal(rows["call_count"], 0), pc.equal(rows["kind"], "correction"))
+        return pc.fill_null(pc.and_(counts, pc.not_equal(rows["accounting_role"], "tool")), False)
+
+    def _start(self, account: Account) -> None:
+        self._processing = Processing(self._window, account, Names(), PriceBook(), time.time_ns)
+
+
+def book(rows: pa.Table) -> pa.Table:
     """Ledger rows of received rows."""
-    window = window or new_window()
-    priced = price(normalise(rows, DIALECTS), PriceBook())
-    verdicts = window.judge(priced)
-    window.remember([blob(verdicts)])
-    return entries(priced.filter(pa.array(verdicts.keep)), verdicts.conflict[verdicts.keep], time.time_ns())
+    return Books().book(rows)
 
 
 def book_emitter(emitter: str) -> pa.Table:

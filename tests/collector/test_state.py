@@ -31,6 +31,7 @@ HOLD = HoldRow(
     "hold_1", "dec_1", "key", "acme", "support", "triage", "openai", "gpt-4o", "worst_case", 100, 200, 50
 )  # fmt: skip
 CHANGE = HoldChange("hold_1", 1, "settle", "settled", 30, "client", False, 30, -50, 0, 150)
+CORRECTION = b"sixteen bytes id"
 ALL = Keep(spends_since=0, entries_since=0, decisions_since=0, decisions=10**9, dedupe_keys=10**9)
 
 
@@ -54,6 +55,7 @@ def filled() -> Group:
     group.spends["acme", "support", "triage", 900] = 7
     group.crossings.append(Crossing(0, "acme", "daily", 80, 100, 5))
     group.decisions.append(KeptDecision("key", "once", b"digest", b"{}", 5))
+    group.corrections.append((CORRECTION, 5))
     group.meta["name"] = b"value"
     group.event({"entry_id": "a", "kind": "decision", "event_time": 1})
     group.booked = Booked(Positions(3, 4, 0), b"k" * DEDUPE_ITEM_BYTES)
@@ -71,6 +73,7 @@ def test_everything_in_a_group_comes_back_after_a_restart(path: Path) -> None:
     assert list(again.spends(0)) == [Spend("acme", "support", "triage", 900, 7)]
     assert again.crossings(0) == [Crossing(0, "acme", "daily", 80, 100, 5)]
     assert again.decisions() == [KeptDecision("key", "once", b"digest", b"{}", 5)]
+    assert again.corrections([CORRECTION]) == {CORRECTION}
     assert again.meta("name") == b"value"
     assert again.positions() == Positions(3, 4, 0)
     assert again.dedupe() == [b"k" * DEDUPE_ITEM_BYTES]
@@ -199,6 +202,7 @@ def test_pruning_leaves_what_was_asked_for(state: State) -> None:
         group.lines = [SpendLine("acme", "support", "triage", 0, 7, number)]
         group.decisions = [KeptDecision("key", str(number), b"", b"", number)]
         group.crossings = [Crossing(number * 900, "acme", "daily", 80, 100, 5)]
+        group.corrections = [(bytes([number]) * 16, number)]
         group.booked = Booked(Positions(1, number + 1, 0), bytes([number]) * DEDUPE_ITEM_BYTES)
         state.commit(group)
     state.prune(ALL)
@@ -210,6 +214,7 @@ def test_pruning_leaves_what_was_asked_for(state: State) -> None:
     assert sorted(entry.kind for entry in state.entries()) == ["hold", "hold", "settle", "settle", "spend", "spend"]
     assert [decision.idempotency_key for decision in state.decisions()] == ["2", "3"]
     assert [keys[0] for keys in state.dedupe()] == [2, 3]
+    assert {entry_id[0] for entry_id in state.corrections([bytes([number]) * 16 for number in range(4)])} == {2, 3}
 
 
 def test_pruning_says_when_more_is_left(state: State) -> None:
@@ -245,6 +250,22 @@ def test_a_newer_schema_is_a_clear_error(path: Path) -> None:
     connection.close()
     with pytest.raises(ConfigError, match=r"has schema 99, written by a newer spanward"):
         State(path)
+
+
+def test_a_file_of_the_first_version_keeps_everything_and_takes_what_is_new(path: Path) -> None:
+    with contextlib.closing(State(path)) as state:
+        state.commit(filled())
+        before = state.entries()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("DROP TABLE corrections")
+        connection.execute("PRAGMA user_version = 1")
+    with contextlib.closing(State(path)) as state:
+        assert state.entries() == before
+        assert state.corrections([CORRECTION]) == set()
+        group = Group()
+        group.corrections.append((CORRECTION, 6))
+        state.commit(group)
+        assert state.corrections([bytes(16), CORRECTION]) == {CORRECTION}
 
 
 def test_a_file_that_is_no_database_is_fatal_and_named(path: Path) -> None:

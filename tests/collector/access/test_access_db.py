@@ -1,5 +1,6 @@
 """Files of the key store: their modes, and what is said when they are lost, swapped or broken."""
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -9,6 +10,7 @@ import pytest
 
 from collector.access.keys import Config, KeyStore
 from schemas.errors import ConfigError, Fatal, Retryable
+from schemas.ids import TenantPath
 from schemas.quantities import Duration
 from tests.collector.access.conftest import OPERATOR, TRIAGE, Clock
 
@@ -91,10 +93,36 @@ def test_pepper_without_proof_is_taken_as_a_crash_leaves_it(db: Path, clock: Clo
 def test_database_of_a_newer_version_is_left_alone(db: Path, clock: Clock) -> None:
     KeyStore(db, clock=clock).close()
     connection = sqlite3.connect(db)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 3")
     connection.close()
-    with pytest.raises(ConfigError, match="has format 2"):
+    with pytest.raises(ConfigError, match="has format 3"):
         KeyStore(db, clock=clock)
+
+
+def test_database_made_before_tenants_had_keys_keeps_its_keys_and_takes_new_ones(db: Path, clock: Clock) -> None:
+    with KeyStore(db, clock=clock) as store:
+        text, created = store.create_agent_key(TRIAGE, actor=OPERATOR)
+        revoked = store.revoke(store.create_admin_token(actor=OPERATOR)[1].id, actor=OPERATOR, reason="left")
+    as_format_1(db)
+    with KeyStore(db, clock=clock) as store:
+        assert store.authenticate(text) == created
+        assert set(store.list()) == {created, revoked}
+        tenant_key, _ = store.create_tenant_key(TenantPath("acme", "support"), actor=OPERATOR)
+        assert store.authenticate(tenant_key).kind == "tenant"
+        assert len(store.events(0)) == 4
+
+
+def as_format_1(db: Path) -> None:
+    """The table as it was made when there were agents' keys and admin tokens only."""
+    with contextlib.closing(sqlite3.connect(db, isolation_level=None)) as connection:
+        (made,) = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'credential'").fetchone()
+        connection.execute("ALTER TABLE credential RENAME TO newer")
+        connection.execute(made.replace("('agent', 'tenant', 'admin')", "('agent', 'admin')"))
+        connection.execute("INSERT INTO credential SELECT * FROM newer")
+        connection.execute("DROP TABLE newer")
+        connection.execute("PRAGMA user_version = 1")
+        with pytest.raises(sqlite3.IntegrityError):
+            connection.execute("UPDATE credential SET kind = 'tenant'")
 
 
 def test_file_that_is_no_database_is_the_operators_to_mend(db: Path, clock: Clock) -> None:

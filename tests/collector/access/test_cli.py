@@ -11,7 +11,7 @@ from collector.access.bootstrap import access_path, bootstrap, governance_path, 
 from collector.access.cli import keys
 from collector.access.keys import KeyStore
 from schemas.errors import Unauthenticated
-from schemas.ids import AgentPath
+from schemas.ids import AgentPath, TenantPath
 from tests.collector.access.conftest import Clock
 
 DEFAULT = "default/default/default"
@@ -69,7 +69,8 @@ def test_expiry_is_a_duration_from_now(data: Path) -> None:
 def test_revoked_key_is_refused_and_the_entry_says_who_and_why(data: Path, clock: Clock) -> None:
     answer = json.loads(done("create", "--agent", DEFAULT, "--json", data=data))
     told = json.loads(done("revoke", answer["key_id"], "--reason", "laptop lost", "--json", data=data))
-    assert list(told) == ["key_id", "revoked_at"]
+    assert list(told) == ["key_id", "kind", "revoked_at"]
+    assert told["kind"] == "agent"
     with KeyStore(access_path(data), clock=clock) as store:
         with pytest.raises(Unauthenticated, match="revoked"):
             store.authenticate(answer["key"])
@@ -81,7 +82,7 @@ def test_list_shows_every_key_in_columns_and_no_secret(data: Path) -> None:
     answer = json.loads(done("create", "--agent", DEFAULT, "--json", data=data))
     done("revoke", answer["key_id"], "--reason", "lost", data=data)
     header, *lines = done("list", data=data).splitlines()
-    assert header.split() == ["KEY", "ID", "KIND", "AGENT", "STATE", "CREATED", "EXPIRES"]
+    assert header.split() == ["KEY", "ID", "KIND", "SPEAKS", "FOR", "STATE", "CREATED", "EXPIRES"]
     assert sorted(line.split()[1:4] for line in lines) == [
         ["admin", "-", "active"],
         ["agent", DEFAULT, "active"],
@@ -90,12 +91,46 @@ def test_list_shows_every_key_in_columns_and_no_secret(data: Path) -> None:
     assert answer["key"].split("_")[3] not in done("list", "--json", data=data)
 
 
+def test_tenant_key_is_made_listed_and_revoked_as_one(data: Path, clock: Clock) -> None:
+    answer = json.loads(done("create", "--tenant", "default/default", "--json", data=data))
+    assert list(answer) == ["key", "key_id"]
+    with KeyStore(access_path(data), clock=clock) as store:
+        assert store.authenticate(answer["key"]).path() == TenantPath("default", "default")
+    listed = {row["key_id"]: row for row in json.loads(done("list", "--json", data=data))}
+    mine = listed[answer["key_id"]]
+    assert (mine["kind"], mine["agent"], mine["tenant"]) == ("tenant", None, "default/default")
+    assert f"{answer['key_id']}  tenant  default/default " in done("list", data=data)
+    revoked = run("revoke", answer["key_id"], "--reason", "rotated", "--json", data=data)
+    assert json.loads(revoked.stdout)["kind"] == "tenant"
+    assert revoked.stderr.startswith("Tenant key revoked since")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["create"],
+        ["create", "--agent", DEFAULT, "--tenant", "default/default"],
+        ["create", "--tenant", "default/default", "--register"],
+    ],
+    ids=["nobody", "an agent and a tenant", "a tenant to register"],
+)
+def test_command_that_does_not_say_whom_the_key_speaks_for_makes_none(data: Path, arguments: list[str]) -> None:
+    before = done("list", "--json", data=data)
+    result = run(*arguments, data=data)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--agent" in result.stderr
+    assert done("list", "--json", data=data) == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["create", "--agent", "default"], "'default' is not an agent path. Write ORG/TENANT/AGENT"),
         (["create", "--agent", "../x/y", "--register"], "is not a valid id"),
         (["create", "--agent", "acme/x/y", "--register"], "There is no tenant acme/x"),
+        (["create", "--tenant", "default"], "'default' is not a tenant path. Write ORG/TENANT"),
+        (["create", "--tenant", "default/.."], "is not a valid id"),
+        (["create", "--tenant", "acme/x"], "There is no tenant acme/x"),
         (["create", "--agent", DEFAULT, "--expires", "soon"], "'soon' is not a duration."),
         (["create", "--agent", DEFAULT, "--expires", "0d"], "The key would be expired"),
         (["create", "--agent", DEFAULT, "--expires", "999999999999999d"], "The key would be expired"),

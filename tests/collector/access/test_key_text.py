@@ -12,10 +12,10 @@ from schemas.errors import Unauthenticated
 from tests.collector.access.conftest import PATIENT
 
 
-@pytest.mark.parametrize("kind", ["agent", "admin"])
+@pytest.mark.parametrize("kind", ["agent", "tenant", "admin"])
 def test_new_key_has_the_published_form_and_parses_to_its_id(kind: Kind) -> None:
     text, credential_id = new_key_text(kind)
-    assert re.fullmatch(r"spw_(agent|admin)_[a-z2-7]{12}_[0-9A-Za-z]{43}_[0-9A-Za-z]{6}", text)
+    assert re.fullmatch(rf"spw_{kind}_[a-z2-7]{{12}}_[0-9A-Za-z]{{43}}_[0-9A-Za-z]{{6}}", text)
     assert (parse_key_text(text).kind, parse_key_text(text).id) == (kind, credential_id)
 
 

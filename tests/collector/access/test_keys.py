@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from collector.access.key_text import checksum, new_key_text
 from collector.access.keys import MAX_REASON_CHARS, MAX_TIME_NS, Config, Credential, KeyStore
 from schemas.errors import Forbidden, Permanent, Unauthenticated
-from schemas.ids import AgentPath
+from schemas.ids import AgentPath, TenantPath
 from schemas.tables import LEDGER_COLUMNS
 from tests.collector.access.conftest import OPERATOR, PATIENT, SECOND_NS, START_NS, TRIAGE, Clock
 
+SUPPORT = TenantPath("acme", "support")
 TYPES = {"string": str, "int64": int, "bool": bool}
 
 
@@ -31,6 +32,56 @@ def test_admin_token_authenticates_and_speaks_for_no_agent(store: KeyStore) -> N
     assert (found.kind, found.org, found.tenant, found.agent) == ("admin", "", "", "")
     with pytest.raises(Forbidden, match="speaks for no agent"):
         found.path()
+
+
+def test_tenant_key_speaks_for_each_agent_of_its_tenant_that_a_request_names(store: KeyStore) -> None:
+    text, created = store.create_tenant_key(SUPPORT, actor=OPERATOR)
+    found = store.authenticate(text)
+    assert found == created
+    assert (found.kind, found.path(), found.agent) == ("tenant", SUPPORT, "")
+    assert found.speaker("triage") == TRIAGE
+    assert found.speaker("never-registered") == AgentPath("acme", "support", "never-registered")
+    with pytest.raises(Permanent, match="names none"):
+        found.speaker()
+    with pytest.raises(Permanent, match="the field `agent` is not a valid id"):
+        found.speaker("../sales/writer")
+
+
+def test_agent_key_speaks_for_its_agent_alone(store: KeyStore) -> None:
+    _, key = store.create_agent_key(TRIAGE, actor=OPERATOR)
+    assert key.speaker() == key.speaker("triage") == TRIAGE
+    with pytest.raises(Forbidden, match="may not speak for agent 'writer'"):
+        key.speaker("writer")
+
+
+@pytest.mark.parametrize(
+    ("path", "speakers"),
+    [
+        ("acme/support/triage", {"agent", "tenant"}),
+        ("acme/support/writer", {"tenant"}),
+        ("acme/sales/triage", set()),
+        ("other/support/triage", set()),
+    ],
+)
+def test_key_acts_as_an_agent_only_within_what_it_was_made_for(store: KeyStore, path: str, speakers: set[str]) -> None:
+    made = [
+        store.create_agent_key(TRIAGE, actor=OPERATOR)[1],
+        store.create_tenant_key(SUPPORT, actor=OPERATOR)[1],
+        store.create_admin_token(actor=OPERATOR)[1],
+    ]
+    assert {key.kind for key in made if key.speaks_for(AgentPath.parse(path))} == speakers
+
+
+def test_tenant_keys_entries_name_the_tenant_and_no_agent(store: KeyStore) -> None:
+    _, key = store.create_tenant_key(SUPPORT, actor=OPERATOR, expires_ns=START_NS + SECOND_NS)
+    store.revoke(key.id, actor=OPERATOR, reason="rotated")
+    rows = [event.row for _, event in store.events(0)]
+    assert [row["message"] for row in rows] == [
+        f"Created tenant key {key.id} of acme/support.",
+        f"Revoked tenant key {key.id} of acme/support.",
+    ]
+    assert [(row["org"], row["tenant"], row.get("agent")) for row in rows] == [("acme", "support", None)] * 2
+    assert msgspec.json.decode(str(rows[0]["detail"]))["key_kind"] == "tenant"
 
 
 def test_keys_survive_reopening(db: Path, clock: Clock) -> None:

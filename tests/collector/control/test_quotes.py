@@ -9,6 +9,11 @@ from hypothesis import strategies as st
 from collector.control.quotes import Quotes
 from collector.governance.budgets import Config, FallbackPrice
 from collector.pricing.book import PriceBook
+from collector.pricing.config import Settings
+from collector.pricing.instants import parse_instant
+from collector.pricing.overlay import Asked, Prices, Row, Written
+from collector.pricing.unit_prices import Tokens
+from collector.processors.price_book import price_book
 from schemas.control import DecisionRequest
 from schemas.errors import Permanent
 
@@ -25,21 +30,22 @@ tokens = st.integers(0, 10**9)
 
 
 def quotes(**config: object) -> Quotes:
-    return Quotes(BOOK, Config(**config))  # type: ignore[arg-type]
+    budgets = Config(**config)  # type: ignore[arg-type]
+    return Quotes(price_book(Settings(), budgets) if config else BOOK, budgets)
 
 
 @given(model=st.sampled_from(MODELS), input_tokens=tokens, output_tokens=tokens)
 def test_a_quote_equals_the_price_lists_own_calculation(
     model: tuple[str, str], input_tokens: int, output_tokens: int
 ) -> None:
-    prices = BOOK.lookup(*model, NOW)
+    prices = BOOK.lookup(Asked(*model), NOW)
     assert prices is not None
     request = DecisionRequest(
         provider=model[0], model=model[1], input_tokens=input_tokens, max_output_tokens=output_tokens
     )
     quote = quotes().quote(request, NOW)
     assert quote is not None
-    exact = prices.cost_nano(input_tokens=input_tokens, output_tokens=output_tokens)
+    exact = prices.cost_nano(Tokens(input=input_tokens, output=output_tokens))
     assert quote.amount == max(1, exact)
     assert (quote.pricing, quote.digest) == ("exact", prices.digest)
 
@@ -49,7 +55,8 @@ def test_every_priced_model_of_the_list_is_quoted_as_the_list_says() -> None:
     compared = 0
     for provider in BOOK._snapshot.providers:
         for model in provider.models:
-            prices = BOOK.lookup(provider.id, model.id, NOW)
+            name = BOOK.names.resolve(provider.id, model.id)
+            prices = BOOK.lookup(Asked(name.provider, name.model, region=name.region), NOW)
             request = DecisionRequest(
                 provider=provider.id, model=model.id, input_tokens=123_457, max_output_tokens=7_919
             )
@@ -58,7 +65,7 @@ def test_every_priced_model_of_the_list_is_quoted_as_the_list_says() -> None:
                 assert quote is None
                 continue
             assert quote is not None
-            cost = prices.cost_nano(input_tokens=123_457, output_tokens=7_919)
+            cost = prices.cost_nano(Tokens(input=123_457, output=7_919))
             assert quote.amount == cost, (provider.id, model.id)
             compared += 1
     assert compared > 500
@@ -98,8 +105,29 @@ def test_a_fallback_price_that_is_no_amount_is_refused_at_start() -> None:
         quotes(on_unknown_price="fallback", fallback_price=FallbackPrice(input="cheap"))
 
 
+def test_a_price_that_changes_is_quoted_at_the_moment_of_the_question() -> None:
+    change = parse_instant("2026-11-20T12:00:00.000000001Z")
+    row = Row(
+        provider="openai",
+        model="gpt-4o",
+        effective_from="2026-11-20T12:00:00.000000001Z",
+        prices=Prices(input="100"),
+        source="contract",
+    )
+    asking = Quotes(PriceBook(Settings(rows=(Written("prices.yaml:1", row),))), Config())
+    request = DecisionRequest(model="openai/gpt-4o", input_tokens=1_000_000, max_output_tokens=0)
+    quoted = [asking.quote(request, change + ns) for ns in (-1, 0, -1)]
+    assert [quote and quote.amount for quote in quoted] == [2_500_000_000, 100_000_000_000, 2_500_000_000]
+
+
+def test_a_model_is_quoted_the_same_however_it_is_named() -> None:
+    names = ["gpt-4o", "openai/gpt-4o", "azure/gpt-4o"]
+    amounts = {quote.amount for name in names if (quote := quotes().quote(DecisionRequest(model=name), NOW))}
+    assert len(amounts) == 1
+
+
 def test_model_names_from_outside_do_not_fill_the_memory() -> None:
     many = quotes()
     for number in range(10_050):
         many.price("", f"model-{number}", NOW)
-    assert len(many._prices) <= 10_000
+    assert max(len(many._prices), len(BOOK._plans), len(BOOK._prices)) <= 10_000

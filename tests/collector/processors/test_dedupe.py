@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from collector.dialects import DIALECTS
+from collector.pricing.names import Names
 from collector.processors.dedupe import DedupeWindow, Verdicts, blob
 from collector.processors.normalise import normalise
 from tests.captures_on_disk import Recorded
@@ -19,7 +20,7 @@ def received(*spans: Span) -> pa.Table:
 
 
 def judge(window: DedupeWindow, rows: pa.Table) -> Verdicts:
-    verdicts = window.judge(normalise(rows, DIALECTS))
+    verdicts = window.judge(normalise(rows, DIALECTS, Names()))
     window.remember([blob(verdicts)])
     return verdicts
 
@@ -44,29 +45,29 @@ def test_the_same_ids_of_two_tenants_are_two_spans() -> None:
     assert judge(new_window(), pa.concat_tables([rows, other])).keep.all()
 
 
-def test_an_id_with_other_content_is_kept_as_evidence_and_never_billed() -> None:
+def test_an_id_with_other_content_is_kept_as_a_finding_and_is_still_one_call() -> None:
     """madesroches/micromegas#1466 dropped distinct rows; a silent drop would hide a forger."""
     first = span()
     second = Span.FromString(first.SerializeToString())
     second.attributes[4].value.int_value = 999_999
     booked = book(received(first, second))
-    assert booked["kind"].to_pylist() == ["call", "span"]
-    assert booked["cost_nano_usd"].null_count == 1
     assert booked["findings"].to_pylist() == [None, "conflicting_duplicate"]
-    assert booked["metered"].to_pylist() == [True, None]
+    # What is believed does not depend on which came first, and nobody lowers a bill by sending again.
+    assert booked["call_count"].to_pylist() == [0, 1]
+    assert booked["input_tokens"].to_pylist() == [1_000, 999_999]
 
 
 def test_a_restart_remembers_what_was_committed() -> None:
     rows = received(span(), span())
     window = new_window()
-    verdicts = window.judge(normalise(rows, DIALECTS))
+    verdicts = window.judge(normalise(rows, DIALECTS, Names()))
     again = new_window()
     again.remember([blob(verdicts)])
-    assert not again.judge(normalise(rows, DIALECTS)).keep.any()
+    assert not again.judge(normalise(rows, DIALECTS, Names())).keep.any()
 
 
 def test_a_booking_that_was_not_committed_is_not_remembered() -> None:
-    window, rows = new_window(), normalise(received(span()), DIALECTS)
+    window, rows = new_window(), normalise(received(span()), DIALECTS, Names())
     window.judge(rows)
     assert window.judge(rows).keep.all()
 
@@ -103,7 +104,7 @@ def test_no_rows_are_no_verdicts() -> None:
 def test_keys_spread_over_their_whole_range() -> None:
     """A weak mix would make distinct spans collide, and a collision loses a call."""
     window = new_window()
-    rows = normalise(received(*(span({**CHAT}) for _ in range(3_000))), DIALECTS)
+    rows = normalise(received(*(span({**CHAT}) for _ in range(3_000))), DIALECTS, Names())
     keys = window.judge(rows).keys
     for lane in (0, 1):
         low = pa.array(keys[:, lane] & 0xFFFF)

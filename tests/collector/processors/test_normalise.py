@@ -4,8 +4,11 @@ import pyarrow as pa
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
+from collector.pricing.names import Names, Resolved
+from collector.processors.normalise import normalise
 from tests.captures_on_disk import Recorded
 from tests.collector.booking import book, decode
+from tests.collector.processors.received import PLAIN, Row, read_one, received
 from tests.otlp import CHAT, CHAT_NANO_USD, Value, logs, span, traces
 
 
@@ -35,27 +38,27 @@ def test_a_metered_call_has_its_price_and_its_owner() -> None:
 
 
 @pytest.mark.parametrize(
-    ("attributes", "kind"),
+    ("attributes", "role"),
     [
         ({"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o"}, "call"),
         ({"gen_ai.operation.name": "embeddings", "gen_ai.request.model": "text-embedding-3-small"}, "call"),
         ({"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "search"}, "tool"),
-        ({"gen_ai.operation.name": "invoke_agent", "gen_ai.usage.input_tokens": 5}, "span"),
-        ({"gen_ai.operation.name": "fetch_response", "gen_ai.response.model": "gpt-4o"}, "span"),
+        ({"gen_ai.operation.name": "invoke_agent", "gen_ai.usage.input_tokens": 5}, "aggregate"),
+        ({"gen_ai.operation.name": "fetch_response", "gen_ai.response.model": "gpt-4o"}, None),
         ({"gen_ai.system": "openai", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.prompt_tokens": 5}, "call"),
-        ({"gen_ai.request.model": "gpt-4o"}, "span"),
+        ({"gen_ai.request.model": "gpt-4o"}, None),
         ({"openinference.span.kind": "LLM", "llm.model_name": "gpt-4o"}, "call"),
         ({"openinference.span.kind": "EMBEDDING", "embedding.model_name": "text-embedding-3-small"}, "call"),
         ({"openinference.span.kind": "TOOL", "tool.name": "search"}, "tool"),
-        ({"openinference.span.kind": "AGENT", "llm.token_count.prompt": 5}, "span"),
+        ({"openinference.span.kind": "AGENT", "llm.token_count.prompt": 5}, "aggregate"),
         ({"llm.request.type": "chat", "gen_ai.system": "OpenAI", "gen_ai.request.model": "gpt-4o"}, "call"),
         ({"traceloop.span.kind": "tool"}, "tool"),
-        ({"http.request.method": "POST"}, "span"),
-        ({}, "span"),
+        ({"http.request.method": "POST"}, None),
+        ({}, None),
     ],
 )
-def test_what_counts_as_a_call(attributes: dict[str, Value], kind: str) -> None:
-    assert booked(attributes)["kind"] == kind
+def test_what_counts_as_a_call(attributes: dict[str, Value], role: str | None) -> None:
+    assert booked(attributes)["accounting_role"] == role
 
 
 def test_current_deprecated_and_first_generation_names_give_the_same_call() -> None:
@@ -80,7 +83,7 @@ def test_a_call_without_counts_is_unmetered_and_not_free(tokens: dict[str, Value
     row = booked({"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o", **tokens})
     assert row["metered"] is False
     assert row["cost_nano_usd"] is None
-    assert row["accounting_rule"] == "no_usage"
+    assert row["usage_rule"] is None
 
 
 def test_a_failed_call_without_counts_is_neither_metered_nor_unmetered() -> None:
@@ -106,13 +109,13 @@ def test_an_unknown_answering_model_is_priced_by_the_one_asked_for() -> None:
 def test_cached_tokens_counted_apart_are_added_to_the_input_once() -> None:
     row = booked({**CHAT, "gen_ai.usage.input_tokens": 107, "gen_ai.usage.cache_read.input_tokens": 1_152})
     assert row["input_tokens"] == 1_259
-    assert row["accounting_rule"] == "cache_added_to_input"
+    assert row["usage_rule"] == "cache_added_to_input"
 
 
 def test_reasoning_counted_apart_is_added_to_the_output_once() -> None:
     row = booked({**CHAT, "gen_ai.usage.output_tokens": 23, "gen_ai.usage.reasoning.output_tokens": 65})
     assert row["output_tokens"] == 88
-    assert row["accounting_rule"] == "reasoning_added_to_output"
+    assert row["usage_rule"] == "reasoning_added_to_output"
 
 
 def test_an_absurd_count_is_not_believed() -> None:
@@ -158,3 +161,66 @@ def test_a_call_with_an_impossible_time_is_booked_when_it_was_received(start_ns:
     row = book(decode([Recorded("traces", "http", traces(made).SerializeToString(), as_json=False)])).to_pylist()[0]
     assert row["event_time"] == row["received_time"]
     assert row["cost_nano_usd"] == CHAT_NANO_USD
+
+
+@pytest.mark.parametrize(
+    ("stated", "model", "provider", "region"),
+    [
+        ({"model": "gpt-4o-2024-08-06", "asked": "gpt-4o"}, "gpt-4o-2024-08-06", "openai", None),
+        ({"asked": "gpt-4o"}, "gpt-4o", "openai", None),
+        ({"asked": "gpt-4o", "provider": "OpenAI"}, "gpt-4o", "openai", None),
+        (
+            {"asked": "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"},
+            "anthropic.claude-sonnet-4-5-20250929-v1:0",
+            "aws.bedrock",
+            "eu",
+        ),
+        ({"asked": "my-own"}, "my-own", None, None),
+        ({"provider": "Someone New"}, None, "someone new", None),
+        ({"server.address": "api.openai.com"}, None, None, None),
+    ],
+)
+def test_names_are_those_that_prices_reports_and_policy_use(
+    stated: dict[str, object], model: str | None, provider: str | None, region: str | None
+) -> None:
+    row = read_one({"op": "chat", **stated})
+    assert (row["model"], row["provider"], row["region"]) == (model, provider, region)
+
+
+def test_names_are_resolved_once_a_combination() -> None:
+    asked = []
+
+    class Counting(Names):
+        def resolve(self, provider: str, model: str, server_address: str = "") -> Resolved:
+            asked.append((provider, model, server_address))
+            return super().resolve(provider, model, server_address)
+
+    stated = [
+        {"provider": provider, "model": model, "server.address": server}
+        for provider in ("openai", "anthropic", None)
+        for model in ("gpt-4o", "claude-sonnet-4-5", None)
+        for server in ("api.openai.com", "localhost", None)
+    ]
+    rows = normalise(received([{"op": "chat", **each} for each in stated] * 9), (PLAIN,), Counting())
+    assert len(asked) == len(set(asked)) == len(stated) - 3
+    expected = [
+        Names().resolve(*(each[key] or "" for key in ("provider", "model", "server.address"))) for each in stated
+    ]
+    assert [name or "" for name in rows["model"].to_pylist()[: len(stated)]] == [name.model for name in expected]
+    assert [name or "" for name in rows["model"].to_pylist()[-len(stated) :]] == [name.model for name in expected]
+
+
+def test_a_slab_of_several_frames_is_read_as_one() -> None:
+    """Frames of the spool are joined without being copied."""
+    stated: list[Row] = [
+        {"op": "talk", "asked": "gpt-4o", "in": 5, "in.read": 9, "cost": "0.5", "usage": '{"output_tokens": 3}'},
+        {"op": None, "scope_name": None},
+        {"op": "invoke_agent", "signal": "logs", "usage": "{"},
+    ]
+    frames = [received(stated)] + [received([{**dict.fromkeys(stated[0]), **row}]) for row in stated]
+    frames = [frame.select(frames[0].column_names) for frame in frames]
+    rows = pa.concat_tables(frames)
+    made = normalise(rows, (PLAIN,), Names())
+    assert rows["op"].num_chunks == 4
+    assert made.equals(normalise(rows.combine_chunks(), (PLAIN,), Names()))
+    assert made["output_tokens"].to_pylist() == [3, None, 3, None, None, None]

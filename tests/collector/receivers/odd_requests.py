@@ -7,9 +7,28 @@ from random import Random
 
 from collector.dialects import DIALECTS
 from collector.dialects.dialect import wanted_keys
+from collector.receivers.content_id import SUFFIX
+from collector.receivers.decode import AGENT_KEYS, SERVICE_KEY
 
-WANTED = {**wanted_keys(DIALECTS), "": str, "n": int, "a.key.of.more.than.sixty-four.bytes." + "x" * 60: str}
-KEYS = (*WANTED, "service.name", "app.customer", "server.address", "größe", "gen_ai.usage.input_token", "x")
+CONTENT = "content"
+WANTED = {
+    **wanted_keys(DIALECTS),
+    "": str,
+    "n": int,
+    "a.key.of.more.than.sixty-four.bytes." + "x" * 60: str,
+    CONTENT + SUFFIX: str,
+}
+OF_RESOURCES = (SERVICE_KEY, *AGENT_KEYS, "app.customer", "größe", "x")
+KEYS = (*WANTED, CONTENT, "server.address", "gen_ai.usage.input_token", *OF_RESOURCES)
+COMPLETIONS = (
+    '{"id": "resp_1", "output": []}',
+    '{"choices": [{"id": "no"}], "id": "chatcmpl-1"}',
+    r'"{\"id\": \"resp_2\"}"',
+    '{"id": "cut", "output": [',
+    '{"id": 5}',
+    '["id"]',
+    '{"id": ""}',
+)
 NOW_NS = time.time_ns()
 
 CHANCES = (0, 0.001, 0.005, 0.02, 0.1)
@@ -125,7 +144,11 @@ class OddRequests:
         name = self.text() if self.odd() else key.encode()
         if kind is int and not self.odd():
             value = self.number(3, self.random.randrange(2**20))
-        elif (kind is str or key == "service.name") and not self.odd():
+        elif kind is str and self.random.random() < 0.05:
+            value = self.random.choice((self.number(3, 7), self.tag(4, 1) + struct.pack("<d", 3.555e-05)))
+        elif key == CONTENT and not self.odd():
+            value = self.block(1, self.random.choice(COMPLETIONS).encode())
+        elif (kind is str or key in OF_RESOURCES[:3]) and not self.odd():
             value = self.block(1, self.text())
         else:
             value = self.value(depth)
@@ -171,7 +194,7 @@ class OddRequests:
         return self.message([self.block(1, self.scope()), *spans, self.block(3, self.text())])
 
     def resource(self) -> bytes:
-        keys = self.random.sample(KEYS[-6:], 3)
+        keys = self.random.sample(OF_RESOURCES, 3)
         return self.message([*(self.block(1, self.entry(key=key)) for key in keys), self.number(2, 0)])
 
     def resource_spans(self) -> bytes:

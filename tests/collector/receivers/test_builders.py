@@ -9,10 +9,10 @@ from collector.receivers import builders, decode_compiled
 from collector.receivers.builders import Build, builder_factory
 from collector.receivers.decode import RowLimits, TableBuilder
 from collector.receivers.decode_compiled import CompiledTableBuilder
-from collector.receivers.plain import entry
+from collector.receivers.kernels.plain import entry
 from schemas.errors import ConfigError
 
-KERNELS = ("plain", "walk", "decode_compiled")
+COMPILED = ("kernels.plain", "kernels.walk", "kernels.pack", "decode_compiled")
 
 
 def made_by(build: Build) -> type:
@@ -30,7 +30,7 @@ def settled(build: Build) -> Build:
 @pytest.fixture
 def no_numba(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)
-    for name in KERNELS:
+    for name in COMPILED:
         monkeypatch.delitem(sys.modules, f"collector.receivers.{name}", raising=False)
 
 

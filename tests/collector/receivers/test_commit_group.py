@@ -15,7 +15,7 @@ from collector.receivers.commit_group import CommitGroup, Hooks, Reply, Request,
 from collector.receivers.config import Config, Limits
 from collector.receivers.decode import TableBuilder
 from schemas.errors import Fatal, Permanent, Retryable, SpanwardError
-from schemas.ids import AgentPath
+from schemas.ids import AgentPath, TenantPath
 from schemas.quantities import Size
 from tests.otlp import logs, metrics, span, traces
 
@@ -62,6 +62,14 @@ def test_rows_are_durable_before_the_answer_and_carry_their_senders_identity(gro
     assert header.received == {"traces": 4}
     assert rows["org"].to_pylist() == ["acme", "acme", "other", "other"]
     assert rows["credential_id"].to_pylist() == ["key-1", "key-1", "key-2", "key-2"]
+
+
+def test_rows_under_a_tenants_key_name_no_agent(group: Group) -> None:
+    group.submit(good(), good(Sender(TenantPath("acme", "support"), "key-3")))
+    _, rows = read_payload(next(group.spool.read(0)).payload)
+    assert rows["tenant"].to_pylist() == ["support"] * 4
+    assert rows["agent"].to_pylist() == ["triage", "triage", None, None]
+    assert rows["credential_id"].to_pylist() == ["key-1", "key-1", "key-3", "key-3"]
 
 
 def test_a_malformed_request_harms_none_of_its_group(group: Group) -> None:

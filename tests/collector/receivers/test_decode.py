@@ -14,6 +14,7 @@ from collector.dialects.dialect import wanted_keys
 from collector.receivers.decode import Outcome, RowLimits, TableBuilder, count_metric_points
 from collector.receivers.wire import item_count
 from schemas.errors import Permanent
+from tests.captures_on_disk import requests
 from tests.otlp import CHAT, Value, key_value, logs, metrics, span, traces
 
 WANTED = wanted_keys(DIALECTS)
@@ -176,3 +177,61 @@ def test_a_long_service_name_is_cut_because_it_stands_on_every_row() -> None:
     builder.add_traces(0, request.SerializeToString())
     assert builder.table()["service_name"].to_pylist() == ["s" * 100] * 2
     assert builder.table()["scope_name"].to_pylist() == ["n" * 100] * 2
+
+
+@pytest.mark.parametrize(
+    ("attributes", "agent"),
+    [
+        ({}, None),
+        ({"gen_ai.main_agent.name": "triage"}, "triage"),
+        ({"gen_ai.main_agent.id": "a-1"}, "a-1"),
+        ({"gen_ai.main_agent.id": "a-1", "gen_ai.main_agent.name": "triage"}, "triage"),
+        ({"gen_ai.main_agent.id": "a-1", "gen_ai.main_agent.name": ""}, "a-1"),
+        ({"gen_ai.main_agent.id": "", "gen_ai.main_agent.name": ""}, None),
+        ({"gen_ai.main_agent.name": 7}, "7"),
+        ({"gen_ai.main_agent.name": "n" * 70_000}, "n" * 65_536),
+    ],
+)
+def test_the_processs_agent_is_read_from_the_resource(attributes: dict[str, Value], agent: str | None) -> None:
+    builder = TableBuilder(WANTED, LIMITS, time.time_ns())
+    spans, records = traces(span()), logs("one")
+    for resource in (spans.resource_spans[0].resource, records.resource_logs[0].resource):
+        resource.attributes.extend(key_value(key, value) for key, value in attributes.items())
+    builder.add_traces(0, spans.SerializeToString())
+    builder.add_logs(1, records.SerializeToString())
+    assert builder.table()["resource_agent"].to_pylist() == [agent, agent]
+
+
+def test_of_content_only_the_id_is_kept() -> None:
+    secret = "what was said in confidence"
+    builder = TableBuilder({**WANTED, "content#id": str}, LIMITS, time.time_ns())
+    contents: list[Value] = [
+        f'{{"id": "resp_1", "output": "{secret}"}}',
+        secret,
+        ["id", secret],
+        f'{{"id": "resp_2", "output": "{secret * 3_000}"}}',
+        7,
+    ]
+    made = [span({"content": content, "content#id": secret}) for content in contents]
+    inside = made[4].attributes[0].value.kvlist_value.values
+    inside.extend([key_value("id", "resp_3"), key_value("output", secret)])
+    builder.add_traces(0, traces(*made).SerializeToString())
+    table = builder.table()
+    assert table["content#id"].to_pylist() == ["resp_1", None, None, "resp_2", "resp_3"]
+    assert table["findings"].to_pylist() == [None, None, None, "value_over_limit", None]
+    assert secret not in str(table.to_pylist())
+
+
+def test_no_prompt_or_output_of_a_real_emitter_is_kept() -> None:
+    """The recorded provider answers "Answer number 1." and so on."""
+    builder, said = TableBuilder(WANTED, LIMITS, time.time_ns()), 0
+    for emitter in ("openai-openinference", "platform-mlflow", "openai-official-content"):
+        for number, request in enumerate(requests(emitter)):
+            if request.signal != "metrics" and not request.as_json:
+                said += request.body.count(b"Answer number")
+                (builder.add_traces if request.signal == "traces" else builder.add_logs)(number, request.body)
+    table = builder.table()
+    assert "chatcmpl-fake0001" in table["output.value#id"].to_pylist()
+    assert "chatcmpl-fake0001" in table["mlflow.spanOutputs#id"].to_pylist()
+    assert said > 50
+    assert "Answer" not in str(table.to_pylist())

@@ -14,13 +14,14 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from benchmarks.payload import batch
+from collector.receivers.content_id import SUFFIX
 from collector.receivers.decode import BASE_FIELDS, RowLimits, TableBuilder
 from collector.receivers.decode_compiled import CompiledTableBuilder, warm_up
 from schemas.errors import Permanent
 from tests.captures_on_disk import emitters, requests
 from tests.collector.receivers.agreement import LIMITS, agree
-from tests.collector.receivers.odd_requests import NOW_NS, WANTED
-from tests.otlp import CHAT, Value, logs, traces
+from tests.collector.receivers.odd_requests import COMPLETIONS, CONTENT, NOW_NS, WANTED
+from tests.otlp import CHAT, Value, key_value, logs, traces
 from tests.otlp import span as fresh_span
 
 
@@ -59,6 +60,13 @@ def with_value(key: str, value: bytes) -> bytes:
     return with_fields(block(0x4A, block(0x0A, key.encode()) + block(0x12, value)))
 
 
+def with_resource(attributes: Mapping[str, Value]) -> bytes:
+    """A request whose resource has these attributes too."""
+    request = traces(span(), span())
+    request.resource_spans[0].resource.attributes.extend(key_value(key, value) for key, value in attributes.items())
+    return request.SerializeToString()
+
+
 def nested(depth: int, *, maps: bool) -> bytes:
     """The bytes of an AnyValue that is a list of a list, or a map of a map, so many times."""
     value = block(0x0A, b"inside")
@@ -89,7 +97,6 @@ def test_batches_like_the_benchmarks_are_read_by_the_kernels(spans: int) -> None
         "integral double": body_of(span({"gen_ai.usage.input_tokens": 7.0})),
         "negative count": body_of(span({"gen_ai.usage.input_tokens": -1})),
         "boolean count": body_of(span({"gen_ai.usage.input_tokens": True})),
-        "number for text": body_of(span({"session.id": 5})),
         "list for text": body_of(span({"session.id": ["a", "b"]})),
         "map for text": with_value("session.id", nested(1, maps=True)),
         "bytes for text": with_value("session.id", b"\x3a\x01\xff"),
@@ -98,6 +105,10 @@ def test_batches_like_the_benchmarks_are_read_by_the_kernels(spans: int) -> None
         "long value": body_of(span({"x": "y" * 70_000})),
         "long wanted value": body_of(span({"session.id": "y" * 70_000})),
         "long name": body_of(span(name="n" * 70_000)),
+        "boolean for text": body_of(span({"session.id": True})),
+        "map for content": with_value(CONTENT, nested(1, maps=True)),
+        "long content": body_of(span({CONTENT: '{"id": "resp_1", "x": "' + "y" * 70_000})),
+        "number for the resource's agent": with_resource({"gen_ai.main_agent.id": 7}),
         "many attributes": body_of(span({f"k{i}": i for i in range(5_000)})),
         "no trace id": body_of(Span(span_id=b"12345678", start_time_unix_nano=1)),
         "zero span id": body_of(Span(trace_id=b"1" * 16, span_id=bytes(8), start_time_unix_nano=1)),
@@ -144,6 +155,21 @@ def test_what_is_remarkable_is_left_to_the_reference(remarkable: tuple[str, byte
         ),
         "long service": traces(span(), span(), service="s" * 1_000).SerializeToString(),
         "a service twice": block(0x0A, block(0x0A, SERVICE + SERVICE.replace(b"one", b"two")) + block(0x12, SPANS)),
+        "agent of a resource": with_resource({"gen_ai.main_agent.name": "triage"}),
+        "agent's id of a resource": with_resource({"gen_ai.main_agent.id": "a-1"}),
+        "both": with_resource({"gen_ai.main_agent.id": "a-1", "gen_ai.main_agent.name": "triage"}),
+        "agent without a name": with_resource({"gen_ai.main_agent.id": "a-1", "gen_ai.main_agent.name": ""}),
+        "agent of nothing": with_resource({"gen_ai.main_agent.id": "", "gen_ai.main_agent.name": ""}),
+        "agent of one resource only": with_resource({"gen_ai.main_agent.name": "triage"}) + ORDINARY,
+        "numbers for text": body_of(
+            *(span({"session.id": number}) for number in (5, 0, -1, 2**63 - 1, -(2**63), 0.5, 3.555e-05, 1e300, -0.0)),
+            *(span({"session.id": number}) for number in (float("nan"), float("inf"), "5", "", "größe \U0010ffff")),
+            span(),
+        ),
+        "number for content": body_of(span({CONTENT: 5})),
+        "content": body_of(*(span({CONTENT: text}) for text in COMPLETIONS), span({CONTENT: ""}), span()),
+        "content without an id": body_of(span({CONTENT: "said in confidence"})),
+        "an attribute by the name of the id's column": body_of(span({CONTENT + SUFFIX: "said in confidence"})),
         "empty text": body_of(span({"session.id": ""}, name="")),
         "text of many alphabets": body_of(span({"session.id": "größe 日本語 🙂", "größe": "é"}, name="é" * 100)),
         "no name": body_of(Span(trace_id=b"1" * 16, span_id=b"2" * 8, start_time_unix_nano=1)),
@@ -211,6 +237,22 @@ def test_any_key_can_be_wanted(wanted: dict[str, type], random: Random) -> None:
     assert set(table.column_names) >= {key for key in chosen if key in wanted}
 
 
+def test_content_is_gone_before_there_is_a_table() -> None:
+    secret = "said in confidence"
+    body = body_of(span({CONTENT: f'{{"id": "resp_1", "said": "{secret}"}}'}), span({CONTENT: secret}))
+    compiled, table = agree([body])
+    assert compiled == 2
+    assert table[CONTENT + SUFFIX].to_pylist() == ["resp_1", None]
+    buffers = [buffer for column in table.columns for buffer in column.chunk(0).buffers() if buffer]
+    assert not any(secret.encode() in buffer.to_pybytes() for buffer in buffers)
+
+
+def test_a_key_wanted_whole_and_for_its_id_is_left_to_the_reference() -> None:
+    compiled, table = agree([body_of(span({"x": '{"id": "i"}'}))], wanted={"x": str, "x#id": str})
+    assert compiled == 0
+    assert (table["x"].to_pylist(), table["x#id"].to_pylist()) == (['{"id": "i"}'], ["i"])
+
+
 @pytest.mark.parametrize("names", [("name", "kind"), ("request",), ("findings",)])
 def test_a_wanted_key_that_bears_a_columns_name_is_left_to_the_reference(names: tuple[str, ...]) -> None:
     compiled, _ = agree([body_of(span(dict.fromkeys(names, "theirs")))], wanted=dict.fromkeys(names, str))
@@ -218,7 +260,7 @@ def test_a_wanted_key_that_bears_a_columns_name_is_left_to_the_reference(names: 
 
 
 def test_rows_keep_the_order_of_their_requests_whoever_read_them() -> None:
-    remarkable = body_of(span({**CHAT, "session.id": 5}, name="remarkable"))
+    remarkable = body_of(span({**CHAT, "session.id": True}, name="remarkable"))
     tables = []
     for make in (TableBuilder, CompiledTableBuilder):
         builder = make(WANTED, LIMITS, NOW_NS)

@@ -1,41 +1,39 @@
-"""Bytes of a traces request → cells of the wanted values → Arrow buffers, in kernels that Numba compiles.
+"""Bytes of a traces request → cells of the wanted values, in kernels that Numba compiles.
 
 Invariants: a request is read whole or not at all; it is read only if it is plain (`plain`) and
-unremarkable: every span has an identity and a possible time, wanted text is text and wanted counts
-are integers, no key is wanted twice, nothing is over a limit. The kernels refuse nothing and mark
-nothing: what is not so is left to `decode.TableBuilder`. Importing this module compiles it.
+unremarkable: every span has an identity and a possible time, wanted text is text or a number, wanted
+counts are integers, no key is wanted twice, nothing is over a limit. The kernels refuse nothing and mark
+nothing: what is not so is left to `decode.TableBuilder`. Importing this module compiles it. Cells
+become Arrow buffers in `pack`.
 
 A sheet is rows of two numbers: first its state, then its cells. A cell is a column at a row, and its
 value; of text the value says where it lies, in the body first and then in the arena.
 """
 
 from collections.abc import Callable
-from hashlib import blake2b
-from pathlib import Path
 
-import numpy as np
-
-from collector.receivers import plain
-from collector.receivers.plain import Grid, Vector, kernel
+from collector.receivers.kernels import plain
+from collector.receivers.kernels.plain import Grid, Vector, kernel
 
 # Columns of bytes and of text; those of wanted text follow, then these of numbers, then those of wanted counts.
-TRACE_ID, SPAN_ID, PARENT, NAME, SERVICE, SCOPE, VERSION, WANTED_TEXT = range(8)
+TRACE_ID, SPAN_ID, PARENT, NAME, SERVICE, AGENT, SCOPE, VERSION, WANTED_TEXT = range(9)
 KIND, START, END, STATUS, WANTED_COUNTS = range(5)
 
 # Rows of a sheet: its limits; the first column of numbers, the first row of cells; what is used of it and of its arena,
-# and how much text all cells stand for; the fields of the span at hand, by number, and what its resource and scope say
-# (start and end in the body, or the number itself); where open lists and maps end; by column, the last row that has it.
-MAX_ATTRIBUTES, MAX_VALUE_BYTES, LATEST_NS, NUMBERS, FIRST, USED, ROWS, ARENA, TEXT, FIELD = range(10)
-_SERVICE_NAME, _SCOPE_NAME, _SCOPE_VERSION, _LEVEL = range(FIELD + 16, FIELD + 20)
+# how much text all cells stand for, whether any is a numeral; the fields of the span at hand, by number, and what its
+# resource and scope say (start and end in the body, or the number itself); where open lists and maps end; by column,
+# the last row that has it.
+MAX_ATTRIBUTES, MAX_VALUE_BYTES, LATEST_NS, NUMBERS, FIRST, USED, ROWS, ARENA, TEXT, NUMERALS, FIELD = range(11)
+_SERVICE_NAME, _AGENT_NAME, _AGENT_ID, _SCOPE_NAME, _SCOPE_VERSION, _LEVEL = range(FIELD + 16, FIELD + 22)
 SEEN = _LEVEL + plain.NESTING_MAX
 
-# What is known of a column once it is laid out: its cells and bytes of text; where in the buffer its offsets, validity
-# bits and values begin; the first row and the first byte of text not yet written.
-CELLS, BYTES, OFFSETS, BITS, VALUES, _NEXT_ROW, _NEXT_BYTE, _LAYOUT = range(8)
-
-# A cell's column is in the low bits of its first number, a text's length in those of its second.
+# A cell's column is in the low bits of its first number, a text's length in those of its second; the bit above the
+# length says that the text is a number's wire form, the first byte of which is made one that no text has.
 COLUMN_BITS = 12
-_LENGTH_BITS = 32
+LENGTH_BITS = 32
+_NUMERAL = 1 << 31
+NUMERAL_MARK = 0xDE
+_DOUBLE, _INTEGER = 0x21, 0x18
 
 # `copy` may write seven bytes after a text; Arrow's offsets are 32 bits wide.
 SLACK_BYTES = 8
@@ -71,16 +69,18 @@ def _cell(column: int, value: int, sheet: Grid) -> None:
 @kernel
 def _text(column: int, start: int, end: int, sheet: Grid) -> None:
     """Note a text of the body at the row at hand."""
-    _cell(column, start << _LENGTH_BITS | end - start, sheet)
+    _cell(column, start << LENGTH_BITS | end - start, sheet)
 
 
 @kernel
-def _size(value: int) -> int:
-    return value & ((1 << _LENGTH_BITS) - 1)
+def size_of(value: int) -> int:
+    """How long a text is, from its cell's value."""
+    return value & (_NUMERAL - 1)
 
 
 @kernel
-def _column(cell: int) -> int:
+def column_of(cell: int) -> int:
+    """Which column a cell is in, from its first number."""
     return cell & ((1 << COLUMN_BITS) - 1)
 
 
@@ -101,6 +101,9 @@ def _attribute(body: Vector, at: int, end: int, keys: Grid, sheet: Grid) -> bool
         count, stop = plain.varint(body, value + 1, end)
         _cell(column, count, sheet)
         return body[value] == 0x18 and stop == end and count >= 0
+    if body[value] == _DOUBLE or body[value] == _INTEGER:
+        _cell(column, value << LENGTH_BITS | _NUMERAL | end - value, sheet)
+        return plain.scalar(body, value, end)
     text, stop = plain.length(body, value + 1, end)
     _text(column, text, end, sheet)
     return body[value] == 0x0A and stop == end and plain.is_text(body, text, end)
@@ -248,7 +251,7 @@ def _scope_spans(body: Vector, at: int, end: int, keys: Grid, sheet: Grid) -> bo
 
 @kernel
 def _resource(body: Vector, at: int, end: int, keys: Grid, sheet: Grid) -> bool:
-    """Attributes of a resource, of which "service.name" is noted; it must be text. The last one counts."""
+    """Attributes of a resource, of which `plain.NOTED` are noted; they must be text. The last one of each counts."""
     while at < end:
         if body[at] != 0x0A:
             at = plain.unknown(body, at, end, _RESOURCE_FIELDS)
@@ -261,17 +264,19 @@ def _resource(body: Vector, at: int, end: int, keys: Grid, sheet: Grid) -> bool:
         key, after, value = plain.pair(body, start, at)
         if value < 0 or not plain.is_text(body, key, after) or not _is_small(body, value, at, sheet):
             return False
-        if plain.is_key(body, key, after - key, keys, keys.shape[0] - 1):
-            if value == at or body[value] != 0x0A:
-                return False
-            sheet[_SERVICE_NAME, 0], sheet[_SERVICE_NAME, 1] = plain.length(body, value + 1, at)
+        for noted in range(plain.NOTED):
+            if plain.is_key(body, key, after - key, keys, keys.shape[0] - plain.NOTED + noted):
+                if value == at or body[value] != 0x0A:
+                    return False
+                sheet[_SERVICE_NAME + noted, 0], sheet[_SERVICE_NAME + noted, 1] = plain.length(body, value + 1, at)
     return True
 
 
 @kernel
 def _resource_spans(body: Vector, at: int, end: int, keys: Grid, sheet: Grid) -> bool:
     first = sheet[ROWS, 0]
-    sheet[_SERVICE_NAME, 0] = -1
+    for note in range(_SERVICE_NAME, _SERVICE_NAME + plain.NOTED):
+        sheet[note, 0] = sheet[note, 1] = -1
     while at < end:
         tag = body[at]
         if tag == 0x12:
@@ -287,6 +292,9 @@ def _resource_spans(body: Vector, at: int, end: int, keys: Grid, sheet: Grid) ->
             if at < 0:
                 return False
     _share(_SERVICE_NAME, SERVICE, first, sheet)
+    agent = _AGENT_NAME if sheet[_AGENT_NAME, 1] > sheet[_AGENT_NAME, 0] else _AGENT_ID
+    if sheet[agent, 1] > sheet[agent, 0]:
+        _share(agent, AGENT, first, sheet)
     return True
 
 
@@ -295,16 +303,19 @@ def _keep(body: Vector, first: int, sheet: Grid, arena: Vector) -> bool:
     """Copy the text of the cells from `first` on into the arena; False if all cells' text were too much for Arrow."""
     used, text, last, kept = sheet[ARENA, 0], sheet[TEXT, 0], -1, -1
     for cell in range(first, sheet[USED, 0]):
-        if _column(sheet[cell, 0]) < sheet[NUMBERS, 0]:
+        if column_of(sheet[cell, 0]) < sheet[NUMBERS, 0]:
             value = sheet[cell, 1]
-            size = _size(value)
+            size = size_of(value)
             text += size
             # What a resource or scope says stands in cells one after the other, and is copied once.
             if value != last:
                 if used + size + SLACK_BYTES > arena.size:
                     return False
-                plain.copy(body, value >> _LENGTH_BITS, size, arena, used)
-                last, kept = value, used << _LENGTH_BITS | size
+                plain.copy(body, value >> LENGTH_BITS, size, arena, used)
+                if value & _NUMERAL:
+                    arena[used] = body[value >> LENGTH_BITS] + NUMERAL_MARK
+                    sheet[NUMERALS, 0] = 1
+                last, kept = value, used << LENGTH_BITS | size
                 used += size
             sheet[cell, 1] = kept
     if text > TEXT_BYTES_MAX:
@@ -313,55 +324,7 @@ def _keep(body: Vector, first: int, sheet: Grid, arena: Vector) -> bool:
     return True
 
 
-@kernel
-def _place(sheet: Grid, layout: Grid) -> int:
-    """Count the columns' cells and give each column its parts of a buffer, whose size is returned."""
-    for cell in range(sheet[FIRST, 0], sheet[USED, 0]):
-        column = _column(sheet[cell, 0])
-        layout[column, CELLS] += 1
-        if column < sheet[NUMBERS, 0]:
-            layout[column, BYTES] += _size(sheet[cell, 1])
-    rows, at = sheet[ROWS, 0], 0
-    for column in range(layout.shape[0]):
-        layout[column, BITS] = at
-        at += (rows + 63) // 64 * 8
-        if column < sheet[NUMBERS, 0]:
-            layout[column, OFFSETS] = at
-            at += (rows + 2) // 2 * 8
-        layout[column, VALUES] = at
-        at += (layout[column, BYTES] + SLACK_BYTES + 7) // 8 * 8 if column < sheet[NUMBERS, 0] else 8 * rows
-    return at
-
-
-@kernel
-def _spread(sheet: Grid, arena: Vector, layout: Grid, buffer: Vector) -> None:
-    """Write every cell to its column's parts of the buffer, which is all zeros."""
-    for cell in range(sheet[FIRST, 0], sheet[USED, 0]):
-        column, row, value = _column(sheet[cell, 0]), sheet[cell, 0] >> COLUMN_BITS, sheet[cell, 1]
-        buffer[layout[column, BITS] + (row >> 3)] |= 1 << (row & 7)
-        if column < sheet[NUMBERS, 0]:
-            _pad(layout, column, row, buffer)
-            size, at = _size(value), layout[column, _NEXT_BYTE]
-            plain.copy(arena, value >> _LENGTH_BITS, size, buffer, layout[column, VALUES] + at)
-            layout[column, _NEXT_BYTE] = at + size
-            _pad(layout, column, row + 1, buffer)
-        else:
-            plain.put(buffer, layout[column, VALUES] + 8 * row, value, 8)
-    for column in range(sheet[NUMBERS, 0]):
-        _pad(layout, column, sheet[ROWS, 0], buffer)
-
-
-@kernel
-def _pad(layout: Grid, column: int, end: int, buffer: Vector) -> None:
-    """Offsets of the rows up to `end` that have none yet: their text ends where the last one ended."""
-    for row in range(layout[column, _NEXT_ROW], end):
-        plain.put(buffer, layout[column, OFFSETS] + 4 * (row + 1), layout[column, _NEXT_BYTE], 4)
-    layout[column, _NEXT_ROW] = end
-
-
-def _entries(stamp: int) -> tuple[Callable[[Vector, Grid, Grid, Vector], bool], Callable[..., tuple[Vector, Grid]]]:
-    """Numba's cache looks at a kernel's file and at what it closes over: `stamp` stands for the file of the others."""
-
+def _entry(stamp: int) -> Callable[[Vector, Grid, Grid, Vector], bool]:
     def walk(body: Vector, keys: Grid, sheet: Grid, arena: Vector) -> bool:
         """Add a request's spans to the sheet; False, with the sheet as it was, if that is left to the reference."""
         _ = stamp
@@ -378,18 +341,7 @@ def _entries(stamp: int) -> tuple[Callable[[Vector, Grid, Grid, Vector], bool], 
             sheet[row, 0] = -1
         return False
 
-    def pack(columns: int, sheet: Grid, arena: Vector) -> tuple[Vector, Grid]:
-        """All cells as Arrow buffers: one block of bytes, and by column where in it what lies."""
-        _ = stamp
-        layout = np.zeros((columns, _LAYOUT), np.int64)
-        buffer = np.zeros(_place(sheet, layout), np.uint8)
-        _spread(sheet, arena, layout, buffer)
-        return buffer, layout
-
-    return (
-        plain.entry("boolean(Array(uint8, 1, 'C', True), int64[:, ::1], int64[:, ::1], uint8[::1])", walk),
-        plain.entry("Tuple((uint8[::1], int64[:, ::1]))(int64, int64[:, ::1], uint8[::1])", pack),
-    )
+    return plain.entry("boolean(Array(uint8, 1, 'C', True), int64[:, ::1], int64[:, ::1], uint8[::1])", walk)
 
 
-walk, pack = _entries(int.from_bytes(blake2b(Path(plain.__file__).read_bytes(), digest_size=7).digest()))
+walk = _entry(plain.stamp(plain))

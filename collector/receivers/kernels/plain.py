@@ -9,6 +9,9 @@ Numbers are 64 bits wide and signed. A byte is masked before it is shifted, whic
 """
 
 from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
@@ -16,6 +19,8 @@ from numba import njit
 
 # A key's row in the table: its column (-1: the row is free), its length, its bytes as words.
 KEY_COLUMN, KEY_SIZE, KEY_WORDS = range(3)
+# The table's last rows are no part of the hash table: they hold the attributes of a resource that are noted.
+NOTED = 3
 
 # protobuf's own limit is 100 messages: seven lie above an attribute's value, and a level of a map takes three.
 NESTING_MAX = 16
@@ -68,6 +73,12 @@ def entry(signature: str, function: Kernel) -> Kernel:
         return cast("Kernel", njit(signature, nogil=True, cache=True)(function))
     except RuntimeError:
         return cast("Kernel", njit(signature, nogil=True)(function))
+
+
+def stamp(*modules: ModuleType) -> int:
+    """Stands for the files of kernels that an entry closes over: Numba's cache looks at the entry's own file only."""
+    files = b"".join(Path(str(module.__file__)).read_bytes() for module in modules)
+    return int.from_bytes(blake2b(files, digest_size=7).digest())
 
 
 @kernel
@@ -255,8 +266,7 @@ def find(body: Vector, at: int, end: int, keys: Grid) -> int:
         place = _key_hash(word(body, end - 8), word(body, end - 16 if size >= 16 else at), size)
     else:
         place = _key_hash(_tail(body, at, size), 0, size)
-    # The last row is no part of the hash table: it holds "service.name".
-    mask = keys.shape[0] - 2
+    mask = keys.shape[0] - NOTED - 1
     while keys[place & mask, KEY_COLUMN] >= 0 and not is_key(body, at, size, keys, place & mask):
         place += 1
     return place & mask

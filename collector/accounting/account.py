@@ -1,0 +1,325 @@
+"""Received rows in, the same rows with what they count for, and the corrections they cause, out.
+
+The first booking is made at once, from what is known then; whatever arrives later and tells more
+of the same call (a second instrumentation, a parent that names the agent, a child that proves a
+parent to be a sum) corrects it by entries of its own. Invariant: original plus corrections sum to
+what the whole set of records says, in whatever order, pieces and repetitions it came, as long as it
+fits the window.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from collector.accounting.corrections import rebooking, reversal
+from collector.accounting.merge import LINE, Row, Told, as_told, attribute, differs, merged
+from collector.accounting.records import COLUMNS, NO_ROLE, Bools, Ints, Records, records
+from collector.accounting.resolve import BILLED, RULES, Resolution, resolve
+from collector.accounting.window import Window
+from schemas.accounting import Role, Rule
+from schemas.ids import agent_id
+from schemas.tables import EntryKind
+
+UNATTRIBUTED = "unattributed"
+_MEMBER_COLUMNS = tuple(dict.fromkeys((*LINE, *COLUMNS)) - {"accounting_rule": None}.keys())
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Recognising what is one call."""
+
+    max_records: int = 300_000
+    """How many of the newest records are remembered to be joined with later ones, at about 600 bytes of
+    memory each. A record that comes after more than this many others is booked as if it were alone."""
+
+
+class Plan(NamedTuple):
+    """What a slab of rows changes. `rebookings` have no price yet; `reversals` are whole.
+
+    The rest is what `Account.commit` remembers: the new records with what they are, the old ones
+    whose state changed, and the lines booked for old ones from now on (None: nothing).
+    """
+
+    rows: pa.Table
+    reversals: list[Row]
+    rebookings: list[Row]
+    records: Records
+    names: dict[int, str]
+    known: Ints
+    known_records: Records
+    lines: dict[int, Row | None]
+    rebooked: list[int]
+    known_cost: set[str]
+    """Entries that carry a call whose cost was booked before: no hold waits for it any more."""
+
+
+class Account:
+    """What was booked lately and what it was booked as. Owned by the booker thread."""
+
+    def __init__(self, config: Config, clock: Callable[[], int]) -> None:
+        self._window = Window(config.max_records)
+        self._max_records = config.max_records
+        self._clock = clock
+
+    def plan(self, rows: pa.Table) -> Plan:
+        """What these rows (normalised, each with an `entry_id`) are and change; nothing is remembered."""
+        rows = _prepared(rows)
+        new = records(rows)
+        known = self._window.related(new)
+        old = self._window.records(known)
+        together = np.concatenate([old, new])
+        found = resolve(together)
+        slab = _Slab(rows, known, together, found, self._window)
+        draft = slab.settle(self._clock())
+        together["state"] = found.state
+        return Plan(
+            rows=_counted(slab, draft.updates),
+            reversals=draft.reversals,
+            rebookings=draft.rebookings,
+            records=together[len(known) :],
+            names={place: slab.names[place] for place in np.flatnonzero(new["claims"]).tolist()},
+            known=known,
+            known_records=together[: len(known)],
+            lines=draft.lines,
+            rebooked=draft.rebooked,
+            known_cost=draft.known_cost,
+        )
+
+    def commit(self, plan: Plan, rows: pa.Table, rebookings: pa.Table) -> None:
+        """The plan is booked: `rows` are its rows as ledger entries, `rebookings` its rebookings with their prices."""
+        self._window.set_states(plan.known, plan.known_records)
+        for number, line in plan.lines.items():
+            self._window.set_line(number, line)
+        for number, line in zip(plan.rebooked, rebookings.to_pylist(), strict=True):
+            self._window.set_line(number, line)
+        self._remember(plan.records, rows, plan.names)
+
+    def rerated(self, corrections: Iterable[Row]) -> None:
+        """These corrections of cost alone were booked by others: a later reversal must take them back too."""
+        by_entry = {row["corrects"]: row for row in corrections if row.get("accounting_rule") == Rule.RERATED}
+        if not by_entry:
+            return
+        for entry, (number, row) in self._window.find(set(by_entry)).items():
+            line = self._window.line(number, row)
+            if line is not None:
+                change = by_entry[entry]
+                cost = (line["cost_nano_usd"] or 0) + (change["cost_nano_usd"] or 0)
+                self._window.set_line(number, line | {"cost_nano_usd": cost})
+
+    def restore(self, tables: Iterable[pa.Table]) -> None:
+        """Remember what the ledger says was booked, from its newest entries in their order."""
+        corrections: list[Row] = []
+        for table in tables:
+            corrections += table.filter(pc.equal(table["kind"], EntryKind.CORRECTION)).to_pylist()
+            rows = table.filter(pc.is_valid(table["signal"]))
+            made = records(_with_raw_ids(rows))
+            claimed = rows["claimed_agent"].to_pylist()
+            names = {place: claimed[place] for place in np.flatnonzero(made["claims"]).tolist()}
+            self._remember(made, rows, names)
+        everything = self._window.everything()
+        together = self._window.records(everything)
+        together["state"] = resolve(together).state
+        self._window.set_states(everything, together)
+        self._replay(corrections)
+
+    def _replay(self, corrections: list[Row]) -> None:
+        known = self._window.find({row["corrects"] for row in corrections if row["corrects"]})
+        for row in corrections:
+            if row["corrects"] in known and row["accounting_rule"] != Rule.RERATED:
+                number, _ = known[row["corrects"]]
+                self._window.set_line(number, row if row["call_count"] == 1 else None)
+            elif row["corrects"] in known:
+                self.rerated([row])
+
+    def _remember(self, made: Records, rows: pa.Table, names: dict[int, str]) -> None:
+        order = np.argsort(made["trace"], kind="stable")
+        kept = order[made["role"][order] != NO_ROLE]
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        payload = rows.take(pa.array(kept)).combine_chunks()
+        self._window.add(made[order], payload, {int(place[at]): name for at, name in names.items()})
+
+
+class _Draft(NamedTuple):
+    """What settling units made: columns of new rows by their place, corrections, and lines by record number."""
+
+    updates: dict[int, Row]
+    reversals: list[Row]
+    rebookings: list[Row]
+    lines: dict[int, Row | None]
+    rebooked: list[int]
+    known_cost: set[str]
+
+
+class _Slab:
+    """New rows among the old records they have to do with. Places below `old` are old ones'."""
+
+    def __init__(self, rows: pa.Table, known: Ints, together: Records, found: Resolution, window: Window) -> None:
+        self.rows, self.known, self.together, self.found = rows, known, together, found
+        self.old = len(known)
+        self._window = window
+        claims = np.flatnonzero(together["claims"][self.old :])
+        claimed = rows["claimed_agent"].take(pa.array(claims)).to_pylist()
+        self.names: dict[int, str] = dict(zip(claims.tolist(), claimed, strict=True))
+
+    def name(self, place: int) -> str:
+        """The agent that the record at this place names."""
+        return self.names[place - self.old] if place >= self.old else self._window.name(int(self.known[place]))
+
+    def settle(self, now_ns: int) -> _Draft:
+        """Book every unit that is more than one new record, or changed."""
+        draft = _Draft({}, [], [], {}, [], set())
+        for unit in self._units().values():
+            self._settle(unit, draft, now_ns)
+        return draft
+
+    def _units(self) -> dict[int, list[Told]]:
+        """The units to look at closely, by their name."""
+        found, together = self.found, self.together
+        has_role = together["role"] != NO_ROLE
+        _, of, counts = np.unique(found.unit, return_inverse=True, return_counts=True)
+        alone = (counts[of] == 1) & (np.arange(len(together)) >= self.old)
+        changed = has_role & (found.state != together["state"]) & ~alone
+        members = np.flatnonzero(has_role & np.isin(found.unit, found.unit[changed]))
+        units: dict[int, list[Told]] = defaultdict(list)
+        for place, row in zip(members.tolist(), self._rows(members), strict=True):
+            units[int(found.unit[place])].append(self._told(place, row))
+        return units
+
+    def _rows(self, places: Ints) -> list[Row]:
+        old, new = places[places < self.old], places[places >= self.old] - self.old
+        fresh = self.rows.select(_MEMBER_COLUMNS).take(pa.array(new)).to_pylist() if len(new) else []
+        return [*map(as_told, self._window.rows(self.known[old])), *fresh]
+
+    def _told(self, place: int, row: Row) -> Told:
+        claim = int(self.found.claim[place])
+        if claim not in (-1, place):
+            row = dict(row)
+            attribute(row, self.name(claim), "ancestor")
+        elif place >= self.old and row["attribution_source"] is None:
+            name = row["claimed_agent"]
+            row = row | {"agent": agent_id(name) if name else UNATTRIBUTED, "attribution_source": row["claim_source"]}
+        return Told(place, int(self.together["start"][place]), int(self.together["end"][place]), row)
+
+    def _settle(self, unit: list[Told], draft: _Draft, now_ns: int) -> None:
+        rule = RULES[self.found.code[unit[0].place]]
+        for told in unit:
+            if told.place >= self.old:
+                draft.updates[told.place - self.old] = {"accounting_rule": self._why(told, rule), "call_count": 0}
+        booked = self._booked(unit)
+        if rule not in BILLED:
+            self._reverse(booked, rule, draft, now_ns)
+            return
+        carrier, line = merged(unit, rule)
+        kept = next((told for told, was in booked if not differs(was, line)), None)
+        self._reverse([(told, was) for told, was in booked if told is not kept], rule, draft, now_ns)
+        if kept is not None:
+            return
+        if any(was["cost_nano_usd"] is not None for _, was in booked):
+            draft.known_cost.add(carrier.row["entry_id"])
+        if carrier.place >= self.old:
+            draft.updates[carrier.place - self.old] = line | {"call_count": 1}
+        else:
+            draft.rebookings.append(rebooking(carrier.row, line, now_ns))
+            draft.rebooked.append(int(self.known[carrier.place]))
+
+    def _booked(self, unit: list[Told]) -> list[tuple[Told, Row]]:
+        old = [told for told in unit if told.place < self.old]
+        rows = self._window.rows(self.known[[told.place for told in old]])
+        lines = (self._window.line(int(self.known[told.place]), row) for told, row in zip(old, rows, strict=True))
+        return [(told, line) for told, line in zip(old, lines, strict=True) if line is not None]
+
+    def _reverse(self, booked: list[tuple[Told, Row]], rule: str, draft: _Draft, now_ns: int) -> None:
+        for told, line in booked:
+            draft.reversals.append(reversal(line, told.row["entry_id"], self._why(told, rule), now_ns))
+            draft.lines[int(self.known[told.place])] = None
+
+    def _why(self, told: Told, rule: str) -> str:
+        return rule if told.row["accounting_role"] == Role.AGGREGATE else self.found.why.get(told.place, rule)
+
+
+def _prepared(rows: pa.Table) -> pa.Table:
+    """The rows with the columns that say whose they are, as far as each knows alone."""
+    own = pc.is_valid(rows["claimed_agent"])
+    source = pc.case_when(
+        pc.make_struct(own, pc.is_valid(rows["resource_agent"]), pc.is_valid(rows["service_name"])),
+        "span",
+        "main_agent",
+        "service",
+    )
+    claimed = pc.coalesce(rows["claimed_agent"], rows["resource_agent"], rows["service_name"])
+    rows = _set(rows, "claimed_agent", claimed)
+    rows = rows.append_column("claim_source", source)
+    rows = rows.append_column("duration_ns", pc.subtract(rows["end_time"], rows["start_time"]))
+    named = pc.if_else(pc.is_valid(rows["agent"]), "credential", pa.scalar(None, pa.string()))
+    return rows.append_column("attribution_source", named)
+
+
+def _counted(slab: _Slab, updates: dict[int, Row]) -> pa.Table:
+    """The new rows with rule, count and agent; those of `updates` as settled."""
+    rows, found, old = slab.rows, slab.found, slab.old
+    code = found.code[old:]
+    rule = pa.array(RULES).take(pa.array(code))
+    rows = _set(rows, "accounting_rule", pc.if_else(pc.equal(rule, ""), pa.scalar(None, pa.string()), rule))
+    billed = np.isin(code, [RULES.index(each) for each in BILLED])
+    has_role = slab.together["role"][old:] != NO_ROLE
+    rows = rows.append_column("call_count", pa.array(billed.astype(np.int64), mask=~has_role))
+    rows = _attributed(rows, slab)
+    rows = _updated(rows, updates)
+    billed_sum = pc.and_(pc.equal(rows["accounting_role"], Role.AGGREGATE), pc.equal(rows["call_count"], 1))
+    kind = pc.if_else(pc.fill_null(billed_sum, False), EntryKind.CALL, rows["entry_kind"])
+    return _set(rows, "entry_kind", kind)
+
+
+def _attributed(rows: pa.Table, slab: _Slab) -> pa.Table:
+    """Inherited agent names, and the agent of rows whose key does not name one."""
+    claim = slab.found.claim[slab.old :]
+    heirs = (claim >= 0) & (claim != np.arange(len(claim)) + slab.old)
+    if heirs.any():
+        places, which = np.unique(claim[heirs], return_inverse=True)
+        inherited = pa.array([slab.name(int(place)) for place in places]).take(pa.array(which))
+        rows = _replaced(rows, "claimed_agent", heirs, inherited)
+        rows = _replaced(rows, "claim_source", heirs, pa.array(["ancestor"] * int(heirs.sum())))
+    if not rows["agent"].null_count:
+        return rows
+    nameless = pc.is_null(rows["agent"])
+    encoded = pc.dictionary_encode(pc.fill_null(rows["claimed_agent"], UNATTRIBUTED).combine_chunks())
+    ids = pa.array([agent_id(name) for name in encoded.dictionary.to_pylist()], pa.string()).take(encoded.indices)
+    rows = _set(rows, "agent", pc.if_else(nameless, ids, rows["agent"]))
+    return _set(rows, "attribution_source", pc.if_else(nameless, rows["claim_source"], rows["attribution_source"]))
+
+
+def _updated(rows: pa.Table, updates: dict[int, Row]) -> pa.Table:
+    by_column: dict[str, tuple[list[int], list[Any]]] = defaultdict(lambda: ([], []))
+    for place, values in sorted(updates.items()):
+        for name, value in values.items():
+            places, told = by_column[name]
+            places.append(place)
+            told.append(value)
+    for name, (places, told) in by_column.items():
+        mask: Bools = np.zeros(len(rows), np.bool_)
+        mask[places] = True
+        rows = _replaced(rows, name, mask, pa.array(told, rows[name].type))
+    return rows
+
+
+def _replaced(rows: pa.Table, name: str, where: npt.NDArray[np.bool_], values: pa.Array) -> pa.Table:
+    column = rows[name].combine_chunks()
+    return _set(rows, name, pc.replace_with_mask(column, pa.array(where), values))
+
+
+def _with_raw_ids(rows: pa.Table) -> pa.Table:
+    """Ledger rows with their ids as the bytes they arrived as."""
+    for name in ("trace_id", "span_id", "parent_span_id"):
+        raw = [None if text is None else bytes.fromhex(text) for text in rows[name].to_pylist()]
+        rows = _set(rows, name, pa.array(raw, pa.binary()))
+    return rows
+
+
+def _set(table: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, values)

@@ -1,0 +1,67 @@
+"""A booked line and the line it should be → the ledger entries that take one back and book the other.
+
+An entry is never changed: a reversal is the old line with every number negated, a rebooking is the
+new one. Together with the original they sum to the new line, for every report that sums.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from collector.accounting.merge import LINE, TOKENS, Row
+from schemas.ids import new_id
+from schemas.tables import EntryKind
+
+ACTION = "account.correct"
+_ACTOR = "system:account"
+_NEGATED = (*TOKENS, "cost_nano_usd")
+# A correction is not received telemetry, and its price is found anew.
+_OWN = ("signal", "findings", "detail", "emitted_cost_nano_usd")
+
+
+def reversal(booked: Row, corrects: str, why: str, now_ns: int) -> Row:
+    """Take back what is booked for the entry `corrects`."""
+    row = _correction(booked, corrects, now_ns)
+    row |= {name: None if booked[name] is None else -booked[name] for name in _NEGATED}
+    row |= {"call_count": -1, "accounting_rule": why, "outcome": "reversed"}
+    row["message"] = f"Taken back: {_REASONS.get(why, 'more is known of it now')}."
+    return row
+
+
+def rebooking(carrier: Row, line: Row, now_ns: int) -> Row:
+    """Book a line for the entry of `carrier`, without its cost."""
+    row = _correction(carrier, carrier["entry_id"], now_ns)
+    row |= {name: line[name] for name in LINE}
+    row |= {"call_count": 1, "outcome": "ok", "subject": line["tool_name"] or line["model"]}
+    row["message"] = "Booked as all of its records tell it together."
+    return row
+
+
+def without_price(row: Row, names: Iterable[str]) -> Row:
+    """The row without the columns that pricing adds."""
+    dropped = set(names)
+    return {name: value for name, value in row.items() if name not in dropped}
+
+
+def _correction(of: Row, corrects: str, now_ns: int) -> Row:
+    row: dict[str, Any] = dict(of) | dict.fromkeys(_OWN)
+    return row | {
+        "entry_id": new_id(),
+        "kind": EntryKind.CORRECTION,
+        "corrects": corrects,
+        "received_time": now_ns,
+        "actor": _ACTOR,
+        "action": ACTION,
+    }
+
+
+_REASONS = {
+    "same_response": "another record has the provider's same response id",
+    "same_span": "another record tells of the same span",
+    "nested_call": "the call around it or inside it is the same one",
+    "same_usage_and_time": "another instrumentation tells of it too",
+    "aggregate": "calls below it are metered",
+    "covered_by_aggregate": "a sum that is billed covers it",
+    "echo": "another record of its emitter is billed",
+    "same_tool_call": "another record tells of the same tool call",
+    "failed": "it failed",
+}

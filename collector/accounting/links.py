@@ -1,0 +1,211 @@
+"""Which records tell of one call, or of one tool execution.
+
+In order: the same span; the provider's response id, across traces; a call directly inside a call;
+and, where two instrumentations watch one service and an id is missing, the same usage at the same
+time. A call around several calls is their sum. All of it depends on the set of records alone, never
+on the order they came in: pairs are sought in sorted order.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from collector.accounting.groups import Groups
+from collector.accounting.records import CALL, ECHO, TOOL, Bools, Hashes, Ints, Records
+from collector.accounting.tree import Forest
+from schemas.accounting import Rule
+
+# One process, two clocks reads: a wrapper may end this much before what it wraps.
+_SLACK_NS = 2_000_000
+# Clocks of two hosts may differ by this much.
+_CLOCK_SKEW_NS = 1_000_000_000
+# Calls of one service at one time that are compared with each other.
+_MAX_RIVALS = 500
+
+
+class Links(NamedTuple):
+    """`groups`: the records that are one. `sums`: calls that turned out to be sums of calls below them."""
+
+    groups: Groups
+    sums: Bools
+
+
+def link(records: Records, forest: Forest) -> Links:
+    """Join what is one."""
+    groups = Groups(len(records))
+    roles = records["role"]
+    for role, name, why in ((CALL, "response", Rule.SAME_RESPONSE), (TOOL, "tool_call", Rule.SAME_TOOL_CALL)):
+        for same, _ in _repeated(records["node"], (roles == role) & ~records["log"]):
+            groups.join(*same, Rule.SAME_SPAN)
+        _join_same_id(groups, records, name, (roles == role) & (records[name] != 0), why)
+    sums = _join_nested(groups, records, forest)
+    _join_nested_tools(groups, records, forest)
+    _join_by_time(groups, records, sums)
+    return Links(groups, sums)
+
+
+def _repeated(keys: Hashes, among: Bools) -> Iterator[tuple[tuple[int, int], int]]:
+    """Neighbours that have one key, and that key."""
+    where = np.flatnonzero(among)
+    order = where[np.argsort(keys[where], kind="stable")]
+    same = np.flatnonzero(keys[order][1:] == keys[order][:-1])
+    for first, second in zip(order[same].tolist(), order[same + 1].tolist(), strict=True):
+        yield (first, second), int(keys[first])
+
+
+def _join_same_id(groups: Groups, records: Records, name: str, among: Bools, why: str) -> None:
+    """Join records of one id that tell of one time, or that one service sent at different times.
+
+    Ids are the provider's to make unique. Of strangers who use one at different times, whoever is
+    wrong about it must not make the other's call disappear.
+    """
+    repeated = {key for _, key in _repeated(records[name], among)}
+    if not repeated:
+        return
+    where = np.flatnonzero(among & np.isin(records[name], np.array(sorted(repeated), np.uint64)))
+    order = where[np.lexsort((records["node"][where], records["end"][where], records["start"][where]))]
+    for members in _members(records[name][order], order).values():
+        latest = members[0]
+        of_sender: dict[tuple[int, int], int] = {}
+        for record in members:
+            sender = (int(records["service"][record]), int(records["credential"][record]))
+            if records["start"][record] <= records["end"][latest] + _CLOCK_SKEW_NS:
+                groups.join(latest, record, why)
+            if sender in of_sender:
+                groups.join(of_sender[sender], record, why)
+            of_sender[sender] = record
+            latest = max(latest, record, key=lambda each: records["end"][each])
+
+
+def _join_nested(groups: Groups, records: Records, forest: Forest) -> Bools:
+    """A call and the one call inside it are one; the call around several others is returned as their sum."""
+    sums = np.zeros(len(records), np.bool_)
+    calls = (records["role"] == CALL) & ~records["log"]
+    inside = np.flatnonzero((records["role"] == CALL) | (records["role"] == ECHO))
+    around = forest.nearest(forest.node_of[inside], forest.mask(calls))
+    inside, around = inside[around >= 0], around[around >= 0]
+    if not len(inside):
+        return sums
+    of_node = _members(forest.node_of[calls], np.flatnonzero(calls))
+    parts: dict[int, list[int]] = defaultdict(list)
+    for record, node in zip(inside.tolist(), around.tolist(), strict=True):
+        outer = of_node[node][0]
+        if records["log"][record] and records["parent"][record] == records["node"][outer]:
+            # The event of a span, written in it: it tells what the span tells.
+            groups.join(outer, record, Rule.SAME_SPAN)
+        elif records["role"][record] == ECHO:
+            groups.join(outer, record, Rule.ECHO)
+        elif records["embeds"][record] == records["embeds"][outer]:
+            parts[node].append(record)
+    for node, found in parts.items():
+        _join_parts(groups, records, of_node[node], found, sums)
+    return sums
+
+
+def _join_parts(groups: Groups, records: Records, outer: list[int], inner: list[int], sums: Bools) -> None:
+    answered = [record for record in inner if not records["failed"][record]]
+    distinct = {groups.find(record) for record in answered or inner}
+    mine = groups.find(outer[0])
+    if len(distinct - {mine}) == 1 and mine not in distinct:
+        if bool(records["failed"][outer].all()) == (not answered):
+            groups.join(outer[0], (answered or inner)[0], Rule.NESTED)
+    elif len(distinct) > 1 and mine not in distinct:
+        sums[outer] = True
+
+
+def _join_nested_tools(groups: Groups, records: Records, forest: Forest) -> None:
+    """A tool execution directly inside one of the same tool is that one, told by the layer below."""
+    tools = np.flatnonzero(records["role"] == TOOL)
+    if not len(tools):
+        return
+    around = forest.nearest(forest.node_of[tools], forest.mask(records["role"] == TOOL))
+    of_node = _members(forest.node_of[tools], tools)
+    for record, node in zip(tools.tolist(), around.tolist(), strict=True):
+        if node >= 0 and records["tool_name"][record] == records["tool_name"][of_node[node][0]] != 0:
+            ids = {int(records["tool_call"][each]) for each in (record, of_node[node][0])} - {0}
+            if len(ids) < 2:
+                groups.join(of_node[node][0], record, Rule.SAME_TOOL_CALL)
+
+
+def _join_by_time(groups: Groups, records: Records, sums: Bools) -> None:
+    """Join across traces what different instrumentations of one service say of one time, where an id is missing."""
+    calls = np.flatnonzero((records["role"] == CALL) & ~sums)
+    by_service = _members(records["service"][calls], calls)
+    for rivals in by_service.values():
+        if len(np.unique(records["scope"][rivals])) < 2:
+            continue
+        units = _members(np.array([groups.find(record) for record in rivals]), np.array(rivals))
+        told = {name: _Telling(records, np.array(members)) for name, members in units.items()}
+        for first, second in _candidates(told):
+            a, b = told[groups.find(first)], told[groups.find(second)]
+            if a is not b and a.strange_to(b):
+                groups.join(first, second, Rule.SAME_TIME)
+                told[groups.find(first)] = a.with_(b)
+
+
+class _Telling:
+    """What the records of one call, joined so far, say of it."""
+
+    def __init__(self, records: Records, members: Ints) -> None:
+        mine = records[members]
+        best = mine[np.lexsort((mine["output"], mine["input"], mine["metered"]))[-1]]
+        self.scopes = set(mine["scope"].tolist())
+        self.responses = set(mine["response"].tolist()) - {0}
+        self.models = set(mine["model"].tolist()) - {0}
+        self.metered = bool(best["metered"])
+        self.usage = (int(best["input"]), max(0, int(best["output"])))
+        self.kind = (bool(mine["failed"].all()), bool(best["embeds"]))
+        self.start, self.end = int(mine["start"].min()), int(mine["end"].max())
+        self.order = (self.start, self.end, int(mine["node"].min()))
+
+    def with_(self, other: "_Telling") -> "_Telling":
+        """Both as one."""
+        self.scopes |= other.scopes
+        self.responses |= other.responses
+        return self
+
+    def strange_to(self, other: "_Telling") -> bool:
+        """Whether two instrumentations told them, and no ids say whether they are one."""
+        return self.scopes.isdisjoint(other.scopes) and not (self.responses and other.responses)
+
+    def agrees(self, other: "_Telling") -> bool:
+        """Whether the two may be one call, their ids aside."""
+        return (
+            self.kind == other.kind
+            and (not (self.metered and other.metered) or self.usage == other.usage)
+            and (not (self.models and other.models) or not self.models.isdisjoint(other.models))
+        )
+
+    def holds(self, other: "_Telling") -> bool:
+        """Whether the other lies within this one's time."""
+        return self.start <= other.start + _SLACK_NS and other.end <= self.end + _SLACK_NS
+
+
+def _candidates(told: dict[int, _Telling]) -> list[tuple[int, int]]:
+    """Pairs that may be one, the closest in time first."""
+    found = []
+    for (first, a), (second, b) in _overlapping(told):
+        if a.strange_to(b) and (a.holds(b) or b.holds(a)) and a.agrees(b):
+            apart = abs((a.end - a.start) - (b.end - b.start))
+            low, high = sorted((a.order, b.order))
+            # Agreement of two metered ones is proof; without usage time alone must do.
+            found.append(((not (a.metered and b.metered), apart, low, high), (first, second)))
+    return [pair for _, pair in sorted(found)]
+
+
+def _overlapping(told: dict[int, _Telling]) -> Iterator[tuple[tuple[int, _Telling], tuple[int, _Telling]]]:
+    open_: list[tuple[int, _Telling]] = []
+    for name, telling in sorted(told.items(), key=lambda item: item[1].order):
+        open_ = [(other, each) for other, each in open_ if each.end + _SLACK_NS >= telling.start][-_MAX_RIVALS:]
+        yield from (((other, each), (name, telling)) for other, each in open_)
+        open_.append((name, telling))
+
+
+def _members(keys: Hashes | Ints, records: Ints) -> dict[int, list[int]]:
+    """Record numbers by their key, in the order given; `keys` has one for each of `records`."""
+    found: dict[int, list[int]] = defaultdict(list)
+    for key, record in zip(keys.tolist(), records.tolist(), strict=True):
+        found[key].append(record)
+    return found

@@ -1,0 +1,260 @@
+"""The records that were booked lately, and how to find those a new one may have to do with.
+
+Bounded in records: two generations, the older forgotten when the newer is full. What is forgotten is
+in the ledger as it was booked; a record that comes later finds nobody. Nothing is remembered before
+its booking is committed, so that a booking that failed can be made again.
+"""
+
+from bisect import bisect_right
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from collector.accounting.records import CALL, NO_ROLE, RECORD, Ints, Records
+
+Row = dict[str, Any]
+
+# Rounds of "whoever is related to a relative": more would only serve whoever builds chains on purpose.
+_MAX_ROUNDS = 6
+# Slabs of up to this many records are joined: a table costs some 20 kB however few its rows.
+_SMALL = 4_096
+# Of one trace or service no more than the newest are looked at again.
+_MAX_RELATIVES = 5_000
+
+
+class _Slab(NamedTuple):
+    """The records of consecutive bookings, each sorted by trace, from number `start` on.
+
+    `row_of` is the place of each record's row in `rows`, -1 where it has none. `before` says, by
+    index, which earlier record has the same key: a chain from the newest to the oldest.
+    """
+
+    start: int
+    records: Records
+    row_of: Ints
+    rows: pa.Table
+    before: dict[str, Ints]
+    run: Ints
+    """How many records of one trace follow each other, at the first of them."""
+
+
+def _joined(first: _Slab, second: _Slab) -> _Slab:
+    """Two slabs that follow each other as one."""
+    moved = np.where(second.row_of >= 0, second.row_of + len(first.rows), -1)
+    return _Slab(
+        first.start,
+        np.concatenate([first.records, second.records]),
+        np.concatenate([first.row_of, moved]),
+        pa.concat_tables([first.rows, second.rows]).combine_chunks(),
+        {name: np.concatenate([chain, second.before[name]]) for name, chain in first.before.items()},
+        np.concatenate([first.run, second.run]),
+    )
+
+
+class _Generation:
+    """Consecutive records from number `base` on, found by trace, response id, tool call and service."""
+
+    def __init__(self, base: int) -> None:
+        self.base = base
+        self.size = 0
+        self.slabs: list[_Slab] = []
+        self.newest: dict[str, dict[int, int]] = {"trace": {}, "response": {}, "tool_call": {}}
+        """Number of the newest record of each key, by index."""
+        self.by_service: dict[int, list[Ints]] = {}
+        self.scopes: dict[int, set[int]] = {}
+
+    def add(self, records: Records, rows: pa.Table) -> None:
+        """Append records sorted by trace with the rows of those that have a role."""
+        start = self.base + self.size
+        kept = records["role"] != NO_ROLE
+        run = np.zeros(len(records), np.int64)
+        _, first, counts = np.unique(records["trace"], return_index=True, return_counts=True)
+        run[first] = counts
+        named = {name: np.flatnonzero(records[name] != 0) for name in ("response", "tool_call")}
+        before = {name: self._chain(name, records, where, start) for name, where in ({"trace": first} | named).items()}
+        self.slabs.append(_Slab(start, records, np.where(kept, np.cumsum(kept) - 1, -1), rows, before, run))
+        self.size += len(records)
+        while len(self.slabs) > 1 and len(self.slabs[-2].records) <= len(self.slabs[-1].records) <= _SMALL:
+            self.slabs[-2:] = [_joined(*self.slabs[-2:])]
+        calls = np.flatnonzero(records["role"] == CALL)
+        services = records["service"][calls]
+        for service in np.unique(services).tolist():
+            mine = calls[services == service]
+            self.by_service.setdefault(service, []).append(mine + start)
+            self.scopes.setdefault(service, set()).update(np.unique(records["scope"][mine]).tolist())
+
+    def find(self, name: str, keys: set[int]) -> list[int]:
+        """Numbers of the records of these keys, at most `_MAX_RELATIVES` of each."""
+        newest = self.newest[name]
+        found = []
+        for key in keys & newest.keys():
+            number = newest[key]
+            for _ in range(_MAX_RELATIVES):
+                found.append(number)
+                slab = self.slab(number)
+                number = int(slab.before[name][number - slab.start])
+                if number < 0:
+                    break
+        return found
+
+    def slab(self, number: int) -> _Slab:
+        """The slab that holds a record."""
+        return self.slabs[bisect_right(self.slabs, number, key=lambda slab: slab.start) - 1]
+
+    def _chain(self, name: str, records: Records, where: Ints, start: int) -> Ints:
+        """Put these records in front of the chains of their keys."""
+        before = np.full(len(records), -1, np.int64)
+        newest = self.newest[name]
+        keys, numbers = records[name][where].tolist(), (where + start).tolist()
+        if len(set(keys)) == len(keys):
+            before[where] = [newest.get(key, -1) for key in keys]
+            newest.update(zip(keys, numbers, strict=True))
+            return before
+        for key, place, number in zip(keys, where.tolist(), numbers, strict=True):
+            before[place] = newest.get(key, -1)
+            newest[key] = number
+        return before
+
+
+class Window:
+    """The records of the newest bookings. Owned by the booker thread."""
+
+    def __init__(self, max_records: int) -> None:
+        self._max_generation = max(1, max_records // 2)
+        self._older, self._newer = _Generation(0), _Generation(0)
+        self._lines: dict[int, Row | None] = {}
+        """What is booked for a record now, where that is no longer what its row says."""
+        self._names: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return self._older.size + self._newer.size
+
+    def add(self, records: Records, rows: pa.Table, names: dict[int, str]) -> int:
+        """Remember committed records with the rows of those that have a role and the agents they name.
+
+        Returns the number of the first.
+        """
+        if self._newer.size and self._newer.size + len(records) > self._max_generation:
+            self._older, self._newer = self._newer, _Generation(self._newer.base + self._newer.size)
+            self._lines = {number: line for number, line in self._lines.items() if number >= self._older.base}
+            self._names = {number: name for number, name in self._names.items() if number >= self._older.base}
+        start = self._newer.base + self._newer.size
+        self._newer.add(records, rows)
+        self._names.update((start + place, name) for place, name in names.items())
+        return start
+
+    def related(self, new: Records) -> Ints:
+        """Numbers of all remembered records that new ones may be one with, or stand above or below of, ascending."""
+        if not len(self):
+            return np.zeros(0, np.int64)
+        found = np.zeros(0, np.int64)
+        frontier = new
+        seen: tuple[set[int], set[int], dict[int, tuple[int, int]]] = (set(), set(), {})
+        for _ in range(_MAX_ROUNDS):
+            fresh = np.setdiff1d(self._neighbours(frontier, new, *seen), found)
+            if not len(fresh):
+                break
+            found = np.union1d(found, fresh)
+            frontier = self.records(fresh)
+        return found
+
+    def everything(self) -> Ints:
+        """The numbers of all records, ascending."""
+        return np.arange(self._older.base, self._newer.base + self._newer.size)
+
+    def records(self, numbers: Ints) -> Records:
+        """These records."""
+        taken = [slab.records[places] for slab, places in self._slices(numbers)]
+        return np.concatenate(taken) if taken else np.zeros(0, RECORD)
+
+    def rows(self, numbers: Ints) -> list[Row]:
+        """The rows of these records, which must be ascending and have roles."""
+        tables = []
+        for slab, places in self._slices(numbers):
+            tables.append(slab.rows.take(pa.array(slab.row_of[places])))
+        return pa.concat_tables(tables).to_pylist() if tables else []
+
+    def set_states(self, numbers: Ints, records: Records) -> None:
+        """Take over the states of these records."""
+        done = 0
+        for slab, places in self._slices(numbers):
+            slab.records["state"][places] = records["state"][done : done + len(places)]
+            done += len(places)
+
+    def line(self, number: int, row: Row) -> Row | None:
+        """What is booked for this record now; `row` is its own."""
+        if number in self._lines:
+            return self._lines[number]
+        return row if row["call_count"] == 1 else None
+
+    def set_line(self, number: int, line: Row | None) -> None:
+        """From now on this is booked for the record."""
+        self._lines[number] = line
+
+    def name(self, number: int) -> str:
+        """The agent this record names."""
+        return self._names[number]
+
+    def find(self, entry_ids: set[str]) -> dict[str, tuple[int, Row]]:
+        """Number and row of the records with these entry ids, as far as they are remembered."""
+        wanted = pa.array(sorted(entry_ids), pa.string())
+        found: dict[str, tuple[int, Row]] = {}
+        for generation in (self._older, self._newer):
+            for slab in generation.slabs:
+                hits = np.flatnonzero(pc.is_in(slab.rows["entry_id"], wanted).to_numpy(zero_copy_only=False))
+                place_of = np.flatnonzero(slab.row_of >= 0)
+                for hit, row in zip(hits.tolist(), slab.rows.take(pa.array(hits)).to_pylist(), strict=True):
+                    found[row["entry_id"]] = (slab.start + int(place_of[hit]), row)
+        return found
+
+    def _neighbours(
+        self, records: Records, new: Records, traces: set[int], ids: set[int], spans: dict[int, tuple[int, int]]
+    ) -> Ints:
+        """Records of the same traces, ids, and of the same time where a service is watched twice."""
+        found: list[Ints] = []
+        fresh = set(records["trace"].tolist()) - traces
+        traces |= fresh
+        named = (set(records["response"].tolist()) | set(records["tool_call"].tolist())) - ids - {0}
+        ids |= named
+        for generation in (self._older, self._newer):
+            for first in generation.find("trace", fresh):
+                slab = generation.slab(first)
+                found.append(np.arange(first, first + slab.run[first - slab.start])[-_MAX_RELATIVES:])
+            found += [np.array(generation.find(name, named), np.int64) for name in ("response", "tool_call")]
+        found.extend(self._at_that_time(records, new, spans))
+        return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+    def _at_that_time(self, records: Records, new: Records, spans: dict[int, tuple[int, int]]) -> list[Ints]:
+        found = []
+        calls = records[records["role"] == CALL]
+        for service in np.unique(calls["service"]).tolist():
+            mine = calls[calls["service"] == service]
+            start, end = int(mine["start"].min()), int(mine["end"].max())
+            known = spans.get(service)
+            if known and known[0] <= start and known[1] >= end:
+                continue
+            spans[service] = (min(start, known[0]), max(end, known[1])) if known else (start, end)
+            new_scopes = new["scope"][(new["service"] == service) & (new["role"] == CALL)]
+            generations = [each for each in (self._older, self._newer) if service in each.by_service]
+            scopes = set(new_scopes.tolist()).union(*(each.scopes[service] for each in generations))
+            if generations and len(scopes) > 1:
+                numbers = [each for generation in generations for each in generation.by_service[service]]
+                others = np.concatenate(numbers)[-_MAX_RELATIVES:]
+                told = self.records(others)
+                start, end = spans[service]
+                found.append(others[(told["start"] <= end) & (told["end"] >= start)])
+        return found
+
+    def _slices(self, numbers: Ints) -> list[tuple[_Slab, Ints]]:
+        """Ascending numbers cut by the slab they are in, as places in it."""
+        cut = []
+        done = 0
+        while done < len(numbers):
+            first = int(numbers[done])
+            slab = (self._older if first < self._newer.base else self._newer).slab(first)
+            end = int(np.searchsorted(numbers, slab.start + len(slab.records)))
+            cut.append((slab, numbers[done:end] - slab.start))
+            done = end
+        return cut

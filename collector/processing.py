@@ -1,0 +1,110 @@
+"""Received rows → everything one booking writes: ledger rows, corrections, spend, dedupe keys.
+
+The steps between the spool and the journal, in their order: normalise, drop repeats, account, price,
+shape. Nothing is remembered until `commit`, so that a booking that failed is made again from the same
+rows. What is durable when is left to the pipeline.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from collector.accounting.account import Account, Plan
+from collector.accounting.merge import Row
+from collector.dialects import DIALECTS
+from collector.pricing.book import PriceBook
+from collector.pricing.names import Names
+from collector.processors.dedupe import DedupeWindow, blob
+from collector.processors.entries import (
+    ENTRY_SCHEMA,
+    PRICE_COLUMNS,
+    as_entries,
+    costed,
+    entries,
+    entry_ids,
+    held_calls,
+    row_entries,
+    spends,
+)
+from collector.processors.normalise import normalise
+from collector.processors.price import price
+
+_NOTHING = ENTRY_SCHEMA.empty_table()
+
+
+class Entries(NamedTuple):
+    """What a slab of received rows makes. `stored` and `duplicate` count its rows by signal."""
+
+    rows: pa.Table
+    reversals: pa.Table
+    rebookings: pa.Table
+    stored: dict[str, int]
+    duplicate: dict[str, int]
+    dedupe: bytes
+    plan: Plan | None
+
+    def all(self) -> pa.Table:
+        """All ledger rows of it."""
+        return pa.concat_tables([self.rows, self.reversals, self.rebookings])
+
+    def spends(self) -> bytes:
+        """What budgets hear of (`schemas.booking.Booking.spends`)."""
+        return spends(costed(self.all()))
+
+    def held_calls(self) -> bytes:
+        """The calls whose cost is booked for the first time: those that a hold may wait for."""
+        known = pa.array(sorted(self.plan.known_cost) if self.plan else [], pa.string())
+        rows = self.rows.filter(pc.invert(pc.is_in(self.rows["entry_id"], known)))
+        again = self.rebookings.filter(pc.invert(pc.is_in(self.rebookings["corrects"], known)))
+        return held_calls(costed(pa.concat_tables([rows, again])))
+
+
+NOTHING = Entries(_NOTHING, _NOTHING, _NOTHING, {}, {}, b"", None)
+
+
+class Processing:
+    """The steps and what they remember. Owned by the booker thread."""
+
+    def __init__(
+        self, window: DedupeWindow, account: Account, names: Names, book: PriceBook, clock: Callable[[], int]
+    ) -> None:
+        self._window, self._account, self._names, self._book = window, account, names, book
+        self._clock = clock
+
+    def process(self, received: pa.Table) -> Entries:
+        """What these rows of the spool make; nothing is remembered."""
+        if not len(received):
+            return NOTHING
+        normalised = normalise(received, DIALECTS, self._names)
+        verdicts = self._window.judge(normalised)
+        keep = pa.array(verdicts.keep)
+        kept, dropped = normalised.filter(keep), normalised.filter(pc.invert(keep))
+        plan = self._account.plan(kept.append_column("entry_id", entry_ids(len(kept), self._clock())))
+        return Entries(
+            rows=entries(price(plan.rows, self._book), verdicts.conflict[verdicts.keep]),
+            reversals=row_entries(plan.reversals),
+            rebookings=self._priced_again(row_entries(plan.rebookings)),
+            stored=_by_signal(kept),
+            duplicate=_by_signal(dropped),
+            dedupe=blob(verdicts),
+            plan=plan,
+        )
+
+    def commit(self, made: Entries, events: Iterable[Row] = ()) -> None:
+        """These entries are booked, and so are these, which did not arrive as telemetry."""
+        self._window.remember([made.dedupe])
+        if made.plan is not None:
+            self._account.commit(made.plan, made.rows, made.rebookings)
+        self._account.rerated(events)
+
+    def _priced_again(self, rebookings: pa.Table) -> pa.Table:
+        if not len(rebookings):
+            return rebookings
+        return as_entries(price(rebookings.drop_columns(list(PRICE_COLUMNS)), self._book))
+
+
+def _by_signal(rows: pa.Table) -> dict[str, int]:
+    counted = pc.value_counts(rows["signal"])
+    return {item["values"]: item["counts"] for item in counted.to_pylist()}
