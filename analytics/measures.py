@@ -43,6 +43,15 @@ COUNT = (
     .otherwise(0)
 )
 """Calls that an entry counts: 1, 0, or -1 when it takes one back."""
+_FAILED = (
+    pl.when(IS_CORRECTION)
+    .then(pl.col("failed_count").fill_null(0))
+    .when(IS_CALL & pl.col("failed_count").is_not_null())
+    .then(pl.col("failed_count"))
+    .when(IS_CALL)
+    .then(pl.col("accounting_rule").eq_missing(Rule.FAILED) | (pl.col("call_count").is_null() & (_BILLED_BEFORE == 0)))
+    .otherwise(0)
+)
 EFFECTIVE = IS_CORRECTION | (COUNT != 0)
 _HAS_USAGE = EFFECTIVE & _METERED
 _COST = pl.when(EFFECTIVE).then(pl.col("cost_nano_usd").cast(pl.Int128))
@@ -132,10 +141,7 @@ UNPRICED_CALLS = _calls(
 FAILED_CALLS = _calls(
     "failed_calls",
     "Calls that failed without usage; not in `calls`.",
-    entries_with(
-        IS_CALL
-        & (pl.col("accounting_rule").eq_missing(Rule.FAILED) | (pl.col("call_count").is_null() & (_BILLED_BEFORE == 0)))
-    ),
+    _FAILED.sum().cast(pl.Int64),
     detail=True,
 )
 

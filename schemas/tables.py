@@ -144,6 +144,7 @@ LEDGER_COLUMNS: tuple[Column, ...] = (
         "Calls or tool executions it counts: 1; 0 when another entry does; -1 when a correction takes one back.",
         "calls",
     ),
+    Column("failed_count", "int64", "Calls nobody bills because they failed: 1, 0 or -1 in the same way.", "calls"),
     Column("corrects", "string", "entry_id of the entry that this correction changes."),
     Column("decision_id", "string", "Decision that allowed or refused the action, when the emitter carried it."),
     Column("tool_name", "string", "Tool that was executed."),

@@ -20,14 +20,15 @@ import pyarrow.compute as pc
 from collector.accounting.corrections import rebooking, reversal
 from collector.accounting.merge import LINE, Row, Told, as_told, attribute, differs, merged
 from collector.accounting.records import COLUMNS, NO_ROLE, Bools, Ints, Records, records
-from collector.accounting.resolve import BILLED, RULES, Resolution, resolve
-from collector.accounting.window import Window
+from collector.accounting.resolve import BILLED, COUNTED, RULES, Resolution, resolve
+from collector.accounting.window import Window, counts_something
 from schemas.accounting import Role, Rule
 from schemas.ids import agent_id
 from schemas.tables import EntryKind
 
 UNATTRIBUTED = "unattributed"
-_MEMBER_COLUMNS = tuple(dict.fromkeys((*LINE, *COLUMNS)) - {"accounting_rule": None}.keys())
+_DECIDED = ("accounting_rule", "call_count", "failed_count")
+_MEMBER_COLUMNS = tuple(name for name in dict.fromkeys((*LINE, *COLUMNS)) if name not in _DECIDED)
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -132,7 +133,7 @@ class Account:
         for row in corrections:
             if row["corrects"] in known and row["accounting_rule"] != Rule.RERATED:
                 number, _ = known[row["corrects"]]
-                self._window.set_line(number, row if row["call_count"] == 1 else None)
+                self._window.set_line(number, row if counts_something(row) else None)
             elif row["corrects"] in known:
                 self.rerated([row])
 
@@ -210,9 +211,10 @@ class _Slab:
         rule = RULES[self.found.code[unit[0].place]]
         for told in unit:
             if told.place >= self.old:
-                draft.updates[told.place - self.old] = {"accounting_rule": self._why(told, rule), "call_count": 0}
+                decided = {"accounting_rule": self._why(told, rule), "call_count": 0, "failed_count": 0}
+                draft.updates[told.place - self.old] = decided
         booked = self._booked(unit)
-        if rule not in BILLED:
+        if rule not in COUNTED:
             self._reverse(booked, rule, draft, now_ns)
             return
         carrier, line = merged(unit, rule)
@@ -223,7 +225,7 @@ class _Slab:
         if any(was["cost_nano_usd"] is not None for _, was in booked):
             draft.known_cost.add(carrier.row["entry_id"])
         if carrier.place >= self.old:
-            draft.updates[carrier.place - self.old] = line | {"call_count": 1}
+            draft.updates[carrier.place - self.old] = line
         else:
             draft.rebookings.append(rebooking(carrier.row, line, now_ns))
             draft.rebooked.append(int(self.known[carrier.place]))
@@ -268,7 +270,9 @@ def _counted(slab: _Slab, updates: dict[int, Row]) -> pa.Table:
     rows = _set(rows, "accounting_rule", pc.if_else(pc.equal(rule, ""), pa.scalar(None, pa.string()), rule))
     billed = np.isin(code, [RULES.index(each) for each in BILLED])
     has_role = slab.together["role"][old:] != NO_ROLE
+    failed = code == RULES.index(Rule.FAILED)
     rows = rows.append_column("call_count", pa.array(billed.astype(np.int64), mask=~has_role))
+    rows = rows.append_column("failed_count", pa.array(failed.astype(np.int64), mask=~has_role))
     rows = _attributed(rows, slab)
     rows = _updated(rows, updates)
     billed_sum = pc.and_(pc.equal(rows["accounting_role"], Role.AGGREGATE), pc.equal(rows["call_count"], 1))

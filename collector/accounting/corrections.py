@@ -13,7 +13,7 @@ from schemas.tables import EntryKind
 
 ACTION = "account.correct"
 _ACTOR = "system:account"
-_NEGATED = (*TOKENS, "cost_nano_usd")
+_NEGATED = (*TOKENS, "cost_nano_usd", "call_count", "failed_count")
 # A correction is not received telemetry, and its price is found anew.
 _OWN = ("signal", "findings", "detail", "emitted_cost_nano_usd")
 
@@ -22,7 +22,7 @@ def reversal(booked: Row, corrects: str, why: str, now_ns: int) -> Row:
     """Take back what is booked for the entry `corrects`."""
     row = _correction(booked, corrects, now_ns)
     row |= {name: None if booked[name] is None else -booked[name] for name in _NEGATED}
-    row |= {"call_count": -1, "accounting_rule": why, "outcome": "reversed"}
+    row |= {"accounting_rule": why, "outcome": "reversed"}
     row["message"] = f"Taken back: {_REASONS.get(why, 'more is known of it now')}."
     return row
 
@@ -31,7 +31,7 @@ def rebooking(carrier: Row, line: Row, now_ns: int) -> Row:
     """Book a line for the entry of `carrier`, without its cost."""
     row = _correction(carrier, carrier["entry_id"], now_ns)
     row |= {name: line[name] for name in LINE}
-    row |= {"call_count": 1, "outcome": "ok", "subject": line["tool_name"] or line["model"]}
+    row |= {"outcome": "error" if line["failed_count"] else "ok", "subject": line["tool_name"] or line["model"]}
     row["message"] = "Booked as all of its records tell it together."
     return row
 

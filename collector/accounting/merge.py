@@ -8,7 +8,8 @@ client inside. Which row that is depends on what the rows say, not on which came
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from schemas.accounting import SPLIT_FROM_COST, Role
+from collector.accounting.resolve import BILLED
+from schemas.accounting import SPLIT_FROM_COST, Role, Rule
 from schemas.ids import agent_id
 
 Row = dict[str, Any]
@@ -34,8 +35,8 @@ DIMENSIONS = (
     "response_model", "operation", "service_tier", "region", "service_name", "event_time", "metered", "tool_name",
 )  # fmt: skip
 """What a line is counted by; with `TOKENS` and the reason it is billed, all that a report sums."""
-LINE = (*DIMENSIONS, *TOKENS, *_FILLED, "usage_rule", "accounting_rule")
-COMPARED = (*DIMENSIONS, *TOKENS)
+LINE = (*DIMENSIONS, *TOKENS, *_FILLED, "usage_rule", "accounting_rule", "call_count", "failed_count")
+COMPARED = (*DIMENSIONS, *TOKENS, "call_count", "failed_count")
 
 
 class Told(NamedTuple):
@@ -51,7 +52,7 @@ def merged(told: list[Told], rule: str) -> tuple[Told, Row]:
     """The row that carries the call, and the line to book for it."""
     ranked = sorted(told, key=_rank, reverse=True)
     carrier = ranked[0]
-    line = {name: carrier.row.get(name) for name in LINE} | {"accounting_rule": rule}
+    line = {name: carrier.row.get(name) for name in LINE} | {"accounting_rule": rule} | counts(rule)
     rest = [each.row for each in ranked[1:]]
     _fill(line, rest)
     _fill_parts(line, rest)
@@ -73,6 +74,11 @@ def as_told(row: Row) -> Row:
     if rule is None or not rule.endswith(SPLIT_FROM_COST):
         return row
     return row | {"cache_write_1h_tokens": None, "usage_rule": rule.removesuffix(SPLIT_FROM_COST)}
+
+
+def counts(rule: str) -> Row:
+    """What a line counts for under a rule."""
+    return {"call_count": int(rule in BILLED), "failed_count": int(rule == Rule.FAILED)}
 
 
 def differs(booked: Row, line: Row) -> bool:

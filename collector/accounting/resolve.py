@@ -21,7 +21,9 @@ RULES = (
 )  # fmt: skip
 """What a unit can be, by its code."""
 BILLED = (Rule.USAGE, Rule.NO_USAGE, Rule.AGGREGATE_ONLY, Rule.TOOL)
-"""The rules under which a unit counts."""
+"""The rules under which a unit counts as a call, or as a tool execution."""
+COUNTED = (*BILLED, Rule.FAILED)
+"""The rules under which a unit counts at all: failed calls are counted apart."""
 _CODE = {rule: code for code, rule in enumerate(RULES)}
 
 

@@ -24,6 +24,11 @@ _SMALL = 4_096
 _MAX_RELATIVES = 5_000
 
 
+def counts_something(row: Row) -> bool:
+    """Whether this row books a call, one that failed, or a tool execution."""
+    return bool(row["call_count"] == 1 or row["failed_count"] == 1)
+
+
 class _Slab(NamedTuple):
     """The records of consecutive bookings, each sorted by trace, from number `start` on.
 
@@ -187,7 +192,7 @@ class Window:
         """What is booked for this record now; `row` is its own."""
         if number in self._lines:
             return self._lines[number]
-        return row if row["call_count"] == 1 else None
+        return row if counts_something(row) else None
 
     def set_line(self, number: int, line: Row | None) -> None:
         """From now on this is booked for the record."""

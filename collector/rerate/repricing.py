@@ -105,7 +105,8 @@ class Repricing:
     def __init__(self, store: Path, period: Period, book: PriceBook, *, reason: str) -> None:
         """Looks at the ledger in the folder `store` as it is committed now; raises `Permanent` when it is damaged."""
         self._paths = Evidence(store).objects(period.start - _MARGIN_NS, period.end + _MARGIN_NS)
-        self._period = period
+        # What lies beyond 64 bits has no entries, and no place in a column of times.
+        self._period = Period(max(period.start, 0), min(period.end, 2**63 - 1))
         self._book = book
         self._reason = reason
         self.sums: dict[str, Sum] = {}

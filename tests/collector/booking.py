@@ -80,7 +80,8 @@ class Books:
     def effective(self) -> pa.Array:
         """Which rows of `all` count for calls and money."""
         rows = self.all()
-        counts = pc.or_(pc.not_equal(rows["call_count"], 0), pc.equal(rows["kind"], "correction"))
+        counted = pc.or_(pc.not_equal(rows["call_count"], 0), pc.not_equal(rows["failed_count"], 0))
+        counts = pc.or_(counted, pc.equal(rows["kind"], "correction"))
         return pc.fill_null(pc.and_(counts, pc.not_equal(rows["accounting_role"], "tool")), False)
 
     def _start(self, account: Account) -> None:

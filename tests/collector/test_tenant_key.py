@@ -1,6 +1,7 @@
 """One key of a tenant at the real doors: its telemetry is taken, its agents may ask, and revoking ends both."""
 
 import json
+from collections.abc import Callable
 
 import grpc
 import httpx
@@ -47,7 +48,6 @@ def ask(served: Served, key: str, **more: str) -> httpx.Response:
     return httpx.post(url, json=QUESTION | more, headers={"x-api-key": key}, timeout=30)
 
 
-def eventually_refused(door: object, served: Served, key: str) -> bool:
+def eventually_refused(door: Callable[[Served, str], httpx.Response], served: Served, key: str) -> bool:
     """A revocation is followed within a second."""
-    assert callable(door)
     return any(door(served, key).status_code == 401 for _ in range(1_000))

@@ -2,7 +2,7 @@
 
 For the official OpenAI instrumentation the spend report must equal the provider's bill, call for call
 and token for token, for every call whose usage reached the client; the others are unmetered. Every
-other recorded emitter is accepted without an error.
+other recorded emitter must be reported as `tests/collector/accounting/test_captures.py` books it.
 """
 
 import json
@@ -17,6 +17,7 @@ import pytest
 from genai_prices import Usage, calc_price
 
 from tests.captures_on_disk import Recorded, emitters, requests, truth
+from tests.dialect_matrix import NO_CALLS, booked, effective, line
 from tests.harness import Served
 
 EXPORTS = {
@@ -101,6 +102,18 @@ def test_the_spend_report_equals_the_providers_bill(replayed: Served, emitter: s
     for numbers in wanted.values():
         numbers.setdefault("unmetered_calls", 0)
     assert found == wanted
+
+
+@pytest.mark.parametrize("emitter", [emitter for emitter in emitters() if emitter != NO_CALLS])
+def test_every_emitter_is_reported_as_its_capture_alone_is_booked(replayed: Served, emitter: str) -> None:
+    """All captures repeat the provider's fake response ids, so each must also be kept from the others."""
+    rows = replayed.report("spend", "--by", "model", "--agent", f"default/default/{emitter}")["rows"]
+    found, wanted = line(emitter), effective(booked(emitter))
+    assert sum(row["calls"] for row in rows) == found.booked + found.unmetered
+    assert sum(row["unmetered_calls"] for row in rows) == found.unmetered
+    assert sum(Decimal(row["cost_usd"] or 0) for row in rows) * 10**9 == found.cost
+    for column in ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"):
+        assert sum(row[column] or 0 for row in rows) == sum(row[column] or 0 for row in wanted)
 
 
 def test_everything_recorded_was_accepted_and_is_accounted_for(replayed: Served) -> None:

@@ -29,7 +29,7 @@ def totals(books: Books) -> Totals:
     found: Totals = {}
     for row in books.all().filter(books.effective()).to_pylist():
         sums = found.setdefault(tuple(row[name] for name in DIMENSIONS), Counter())
-        sums.update({name: row[name] or 0 for name in (*TOKENS, "cost_nano_usd", "call_count")})
+        sums.update({name: row[name] or 0 for name in (*TOKENS, "cost_nano_usd", "call_count", "failed_count")})
     return {key: sums for key, sums in found.items() if any(sums.values())}
 
 

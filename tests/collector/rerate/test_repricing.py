@@ -192,6 +192,11 @@ def test_only_calls_of_the_period_are_touched_its_first_moment_included(ledger: 
     assert {row["corrects"] for row in corrections(data, book_at("5"))} == {"first", "last"}
 
 
+def test_a_period_may_be_all_time(ledger: Written) -> None:
+    data = sealed(ledger, usage())
+    assert len(corrections(data, book_at("5"), period=Period(-(10**20), 10**20))) == 1
+
+
 def test_a_line_whose_parts_lie_on_both_sides_of_the_edge_belongs_to_where_it_is_booked_now(ledger: Written) -> None:
     old = usage(event_time=DAY.start - 5)
     reverse = old | {
@@ -235,6 +240,8 @@ def test_sums_say_what_each_model_cost_before_and_after(ledger: Written) -> None
         usage("two", cost_nano_usd=600_000),
         usage("three", model="gpt-4o-mini", cost_nano_usd=None),
         usage("four", model="a-model-nobody-knows", cost_nano_usd=7),
+        usage("five", model="gpt-4o-mini", cost_nano_usd=9),
+        usage("six", kind=EntryKind.CORRECTION, corrects="five", call_count=-1, cost_nano_usd=-9, model="gpt-4o-mini"),
     )
     found = repricing(data, book_at("5"))
     assert len([row for chunk in found.chunks() for row in chunk]) == 2
