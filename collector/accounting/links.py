@@ -6,6 +6,7 @@ time. A call around several calls is their sum. All of it depends on the set of 
 on the order they came in: pairs are sought in sorted order.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -21,8 +22,8 @@ from schemas.accounting import Rule
 _SLACK_NS = 2_000_000
 # Clocks of two hosts may differ by this much.
 _CLOCK_SKEW_NS = 1_000_000_000
-# Calls of one service at one time that are compared with each other.
-_MAX_RIVALS = 500
+# A call is compared with so many that began before it, and so many that began after.
+_MAX_RIVALS = 64
 
 
 class Links(NamedTuple):
@@ -132,8 +133,12 @@ def _join_nested_tools(groups: Groups, records: Records, forest: Forest) -> None
 def _join_by_time(groups: Groups, records: Records, sums: Bools) -> None:
     """Join across traces what different instrumentations of one service say of one time, where an id is missing."""
     calls = np.flatnonzero((records["role"] == CALL) & ~sums)
-    by_service = _members(records["service"][calls], calls)
-    for rivals in by_service.values():
+    _, unit = np.unique(groups.names()[calls], return_inverse=True)
+    without_id = np.ones(int(unit.max(initial=-1)) + 1, np.bool_)
+    without_id[unit[records["response"][calls] != 0]] = False
+    services = np.unique(records["service"][calls[without_id[unit]]])
+    mine = calls[np.isin(records["service"][calls], services)]
+    for rivals in _members(records["service"][mine], mine).values():
         if len(np.unique(records["scope"][rivals])) < 2:
             continue
         units = _members(np.array([groups.find(record) for record in rivals]), np.array(rivals))
@@ -184,23 +189,40 @@ class _Telling:
 
 
 def _candidates(told: dict[int, _Telling]) -> list[tuple[int, int]]:
-    """Pairs that may be one, the closest in time first."""
-    found = []
-    for (first, a), (second, b) in _overlapping(told):
+    """Pairs that may be one, the surest and closest in time first."""
+    found = set()
+    for (first, a), (second, b) in _neighbours(told):
         if a.strange_to(b) and (a.holds(b) or b.holds(a)) and a.agrees(b):
             apart = abs((a.end - a.start) - (b.end - b.start))
-            low, high = sorted((a.order, b.order))
+            (low, one), (high, other) = sorted([(a.order, first), (b.order, second)])
             # Agreement of two metered ones is proof; without usage time alone must do.
-            found.append(((not (a.metered and b.metered), apart, low, high), (first, second)))
-    return [pair for _, pair in sorted(found)]
+            found.add((not (a.metered and b.metered), apart, low, high, one, other))
+    return [(one, other) for *_, one, other in sorted(found)]
 
 
-def _overlapping(told: dict[int, _Telling]) -> Iterator[tuple[tuple[int, _Telling], tuple[int, _Telling]]]:
-    open_: list[tuple[int, _Telling]] = []
-    for name, telling in sorted(told.items(), key=lambda item: item[1].order):
-        open_ = [(other, each) for other, each in open_ if each.end + _SLACK_NS >= telling.start][-_MAX_RIVALS:]
-        yield from (((other, each), (name, telling)) for other, each in open_)
-        open_.append((name, telling))
+def _neighbours(told: dict[int, _Telling]) -> Iterator[tuple[tuple[int, _Telling], tuple[int, _Telling]]]:
+    """Each call without an id beside those it may be: of the same usage, or one of the two without usage."""
+    in_order = sorted(told.items(), key=lambda item: item[1].order)
+    same_usage: dict[tuple[int, int], list[tuple[int, _Telling]]] = defaultdict(list)
+    for item in in_order:
+        if item[1].metered:
+            same_usage[item[1].usage].append(item)
+    unmetered = [item for item in in_order if not item[1].metered]
+    for item in in_order:
+        telling = item[1]
+        if not telling.responses:
+            for rivals in (same_usage[telling.usage], unmetered) if telling.metered else (in_order,):
+                yield from ((item, rival) for rival in _around(telling, rivals))
+
+
+def _around(telling: _Telling, rivals: list[tuple[int, _Telling]]) -> Iterator[tuple[int, _Telling]]:
+    """The rivals that began about when this one did: those it may hold, and those that may hold it."""
+    at = bisect_left(rivals, telling.order, key=lambda item: item[1].order)
+    yield from rivals[max(0, at - _MAX_RIVALS) : at]
+    for item in rivals[at : at + _MAX_RIVALS]:
+        if item[1].start > telling.end:
+            return
+        yield item
 
 
 def _members(keys: Hashes | Ints, records: Ints) -> dict[int, list[int]]:
