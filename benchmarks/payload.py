@@ -5,7 +5,8 @@ names, 15 % OpenInference), 5 % tool executions, 10 % HTTP and database spans; a
 and 960 bytes a span, no message content. The same seed gives the same bytes.
 
 Trace ids begin with `TRACE_MARK`, span ids with `SPAN_MARK`; the loader overwrites the four bytes
-after a mark (`benchmarks/load/spans.go`), so a batch can be sent many times without repeating an id.
+after a mark, and the first eight digits of response and tool call ids (`benchmarks/load/spans.go`), so a batch can
+be sent many times without repeating an id.
 """
 
 import json

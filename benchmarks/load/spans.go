@@ -19,10 +19,15 @@ var idFrames = [][]byte{
 	{0x22, 8, 0xfe, 0xb8},              // parent_span_id
 }
 
-// template is one batch and where the batch number goes in it.
+// Ids of responses and tool calls are text: eight hex digits behind these are the batch's number. Two
+// calls with one id would be one call to Spanward.
+var textMarks = [][]byte{[]byte("chatcmpl-"), []byte("call_")}
+
+// template is one batch and where the batch number goes in it: as four bytes, and as eight digits.
 type template struct {
-	bytes []byte
-	holes []int
+	bytes  []byte
+	holes  []int
+	digits []int
 }
 
 func readTemplates(folder string) ([]template, error) {
@@ -36,15 +41,15 @@ func readTemplates(folder string) ([]template, error) {
 		if err != nil {
 			return nil, err
 		}
-		templates = append(templates, template{content, holes(content)})
+		templates = append(templates, template{content, holes(content, idFrames), holes(content, textMarks)})
 	}
 	return templates, nil
 }
 
 // holes finds where the batch number goes.
-func holes(content []byte) (found []int) {
+func holes(content []byte, frames [][]byte) (found []int) {
 	for i := range content {
-		for _, frame := range idFrames {
+		for _, frame := range frames {
 			if bytes.HasPrefix(content[i:], frame) {
 				found = append(found, i+len(frame))
 			}
@@ -58,6 +63,10 @@ func (t template) number(buffer []byte, batch uint32) []byte {
 	buffer = append(buffer[:0], t.bytes...)
 	for _, hole := range t.holes {
 		binary.BigEndian.PutUint32(buffer[hole:], batch)
+	}
+	number := []byte(fmt.Sprintf("%08x", batch))
+	for _, hole := range t.digits {
+		copy(buffer[hole:], number)
 	}
 	return buffer
 }

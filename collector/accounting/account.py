@@ -188,16 +188,20 @@ class _Slab:
         changed = has_role & (found.state != together["state"]) & ~alone
         members = np.flatnonzero(has_role & np.isin(found.unit, found.unit[changed]))
         units: dict[int, list[Told]] = defaultdict(list)
-        for place, row in zip(members.tolist(), self._rows(members), strict=True):
-            units[int(found.unit[place])].append(self._told(place, row))
+        for place, (row, booked) in zip(members.tolist(), self._rows(members), strict=True):
+            units[int(found.unit[place])].append(self._told(place, row, booked))
         return units
 
-    def _rows(self, places: Ints) -> list[Row]:
-        old, new = places[places < self.old], places[places >= self.old] - self.old
-        fresh = self.rows.select(_MEMBER_COLUMNS).take(pa.array(new)).to_pylist() if len(new) else []
-        return [*map(as_told, self._window.rows(self.known[old])), *fresh]
+    def _rows(self, places: Ints) -> list[tuple[Row, Row | None]]:
+        """The rows at these places as they were told, each with what is booked for it."""
+        numbers = self.known[places[places < self.old]]
+        new = pa.array(places[places >= self.old] - self.old)
+        booked = self._window.rows(numbers)
+        lines = (self._window.line(number, row) for number, row in zip(numbers.tolist(), booked, strict=True))
+        fresh = self.rows.select(_MEMBER_COLUMNS).take(new).to_pylist() if len(new) else []
+        return [*zip(map(as_told, booked), lines, strict=True), *((row, None) for row in fresh)]
 
-    def _told(self, place: int, row: Row) -> Told:
+    def _told(self, place: int, row: Row, booked: Row | None) -> Told:
         claim = int(self.found.claim[place])
         if claim not in (-1, place):
             row = dict(row)
@@ -205,7 +209,7 @@ class _Slab:
         elif place >= self.old and row["attribution_source"] is None:
             name = row["claimed_agent"]
             row = row | {"agent": agent_id(name) if name else UNATTRIBUTED, "attribution_source": row["claim_source"]}
-        return Told(place, int(self.together["start"][place]), int(self.together["end"][place]), row)
+        return Told(place, int(self.together["start"][place]), int(self.together["end"][place]), row, booked)
 
     def _settle(self, unit: list[Told], draft: _Draft, now_ns: int) -> None:
         rule = RULES[self.found.code[unit[0].place]]
@@ -213,7 +217,7 @@ class _Slab:
             if told.place >= self.old:
                 decided = {"accounting_rule": self._why(told, rule), "call_count": 0, "failed_count": 0}
                 draft.updates[told.place - self.old] = decided
-        booked = self._booked(unit)
+        booked = [(told, told.booked) for told in unit if told.booked is not None]
         if rule not in COUNTED:
             self._reverse(booked, rule, draft, now_ns)
             return
@@ -229,12 +233,6 @@ class _Slab:
         else:
             draft.rebookings.append(rebooking(carrier.row, line, now_ns))
             draft.rebooked.append(int(self.known[carrier.place]))
-
-    def _booked(self, unit: list[Told]) -> list[tuple[Told, Row]]:
-        old = [told for told in unit if told.place < self.old]
-        rows = self._window.rows(self.known[[told.place for told in old]])
-        lines = (self._window.line(int(self.known[told.place]), row) for told, row in zip(old, rows, strict=True))
-        return [(told, line) for told, line in zip(old, lines, strict=True) if line is not None]
 
     def _reverse(self, booked: list[tuple[Told, Row]], rule: str, draft: _Draft, now_ns: int) -> None:
         for told, line in booked:

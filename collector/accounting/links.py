@@ -22,6 +22,8 @@ from schemas.accounting import Rule
 _SLACK_NS = 2_000_000
 # Clocks of two hosts may differ by this much.
 _CLOCK_SKEW_NS = 1_000_000_000
+# Records of one id at one time that a further one is compared with.
+_MAX_OPEN = 16
 # A call is compared with so many that began before it, and so many that began after.
 _MAX_RIVALS = 64
 
@@ -57,10 +59,11 @@ def _repeated(keys: Hashes, among: Bools) -> Iterator[tuple[tuple[int, int], int
 
 
 def _join_same_id(groups: Groups, records: Records, name: str, among: Bools, why: str) -> None:
-    """Join records of one id that tell of one time, or that one service sent at different times.
+    """Join records of one id that tell of one time, or that one sender told at different times.
 
-    Ids are the provider's to make unique. Of strangers who use one at different times, whoever is
-    wrong about it must not make the other's call disappear.
+    Ids are the provider's to make unique, and some do not. Whoever is wrong about it must not make
+    another call disappear: of one id, other usage is another call, unless two instrumentations tell
+    it at one time.
     """
     repeated = {key for _, key in _repeated(records[name], among)}
     if not repeated:
@@ -68,16 +71,51 @@ def _join_same_id(groups: Groups, records: Records, name: str, among: Bools, why
     where = np.flatnonzero(among & np.isin(records[name], np.array(sorted(repeated), np.uint64)))
     order = where[np.lexsort((records["node"][where], records["end"][where], records["start"][where]))]
     for members in _members(records[name][order], order).values():
-        latest = members[0]
-        of_sender: dict[tuple[int, int], int] = {}
+        open_: list[int] = []
+        senders: dict[tuple[int, int], _Sender] = defaultdict(_Sender)
         for record in members:
-            sender = (int(records["service"][record]), int(records["credential"][record]))
-            if records["start"][record] <= records["end"][latest] + _CLOCK_SKEW_NS:
-                groups.join(latest, record, why)
-            if sender in of_sender:
-                groups.join(of_sender[sender], record, why)
-            of_sender[sender] = record
-            latest = max(latest, record, key=lambda each: records["end"][each])
+            start = records["start"][record] - _CLOCK_SKEW_NS
+            open_ = [each for each in open_ if records["end"][each] >= start][-_MAX_OPEN:]
+            twin = next((each for each in open_ if _may_be_one(records, each, record)), None)
+            if twin is not None:
+                groups.join(twin, record, why)
+            open_.append(record)
+            sender = senders[int(records["service"][record]), int(records["credential"][record])]
+            known = sender.same(record, _usage(records, record))
+            if known is not None:
+                groups.join(known, record, why)
+
+
+class _Sender:
+    """What one sender told of one id so far, in order of time.
+
+    `current` is the newest record, of the usage `told`: None until one says it.
+    """
+
+    def __init__(self) -> None:
+        self._current: int | None = None
+        self._told: tuple[int, int] | None = None
+        self._by_usage: dict[tuple[int, int], int] = {}
+
+    def same(self, record: int, usage: tuple[int, int] | None) -> int | None:
+        """An earlier record that this one tells again, if there is one."""
+        known = self._current if usage is None or self._told in {None, usage} else self._by_usage.get(usage)
+        self._current = record
+        if usage is not None:
+            self._told = usage
+            self._by_usage[usage] = record
+        return known
+
+
+def _usage(records: Records, record: int) -> tuple[int, int] | None:
+    if not records["metered"][record]:
+        return None
+    return int(records["input"][record]), max(0, int(records["output"][record]))
+
+
+def _may_be_one(records: Records, first: int, second: int) -> bool:
+    usages = {_usage(records, first), _usage(records, second)} - {None}
+    return len(usages) < 2 or bool(records["scope"][first] != records["scope"][second])
 
 
 def _join_nested(groups: Groups, records: Records, forest: Forest) -> Bools:
@@ -107,13 +145,31 @@ def _join_nested(groups: Groups, records: Records, forest: Forest) -> Bools:
 
 def _join_parts(groups: Groups, records: Records, outer: list[int], inner: list[int], sums: Bools) -> None:
     answered = [record for record in inner if not records["failed"][record]]
-    distinct = {groups.find(record) for record in answered or inner}
-    mine = groups.find(outer[0])
-    if len(distinct - {mine}) == 1 and mine not in distinct:
-        if bool(records["failed"][outer].all()) == (not answered):
-            groups.join(outer[0], (answered or inner)[0], Rule.NESTED)
-    elif len(distinct) > 1 and mine not in distinct:
+    parts = {groups.find(record): record for record in sorted(answered or inner)}
+    if groups.find(outer[0]) in parts:
+        return
+    if len(parts) == 1:
+        inside = next(iter(parts.values()))
+        alike = bool(records["failed"][outer].all()) == (not answered)
+        if alike and not _are_two(records, outer[0], inside):
+            groups.join(outer[0], inside, Rule.NESTED)
+    elif _may_be_sum(records, outer[0], list(parts.values())):
         sums[outer] = True
+
+
+def _are_two(records: Records, outer: int, inner: int) -> bool:
+    """Whether a call and one inside it have ids and usage of their own: a guardrail's call, say."""
+    ids = {int(records["response"][outer]), int(records["response"][inner])} - {0}
+    usages = {_usage(records, outer), _usage(records, inner)} - {None}
+    return len(ids) > 1 and len(usages) > 1
+
+
+def _may_be_sum(records: Records, outer: int, parts: list[int]) -> bool:
+    """Whether a call around several is their sum. One that a provider gave an id must count like one."""
+    if not (records["response"][outer] and records["metered"][outer]):
+        return True
+    below, whole = int(records["input"][parts][records["metered"][parts]].sum()), int(records["input"][outer])
+    return whole == below if records["metered"][parts].all() else whole >= below
 
 
 def _join_nested_tools(groups: Groups, records: Records, forest: Forest) -> None:

@@ -40,12 +40,13 @@ COMPARED = (*DIMENSIONS, *TOKENS, "call_count", "failed_count")
 
 
 class Told(NamedTuple):
-    """One row of a unit: its place among the records, when it began and ended, and what it says."""
+    """One row of a unit: its place among the records, when it began and ended, what it says, what is booked for it."""
 
     place: int
     start: int
     end: int
     row: Row
+    booked: Row | None
 
 
 def merged(told: list[Told], rule: str) -> tuple[Told, Row]:

@@ -20,6 +20,8 @@ Row = dict[str, Any]
 _MAX_ROUNDS = 6
 # Slabs of up to this many records are joined: a table costs some 20 kB however few its rows.
 _SMALL = 4_096
+# No call has so many tellings: whoever gives one id to all of its calls must not make them all be looked at.
+_MAX_SAME_ID = 64
 # Of one trace or service no more than the newest are looked at again.
 _MAX_RELATIVES = 5_000
 
@@ -91,12 +93,13 @@ class _Generation:
             self.scopes.setdefault(service, set()).update(np.unique(records["scope"][mine]).tolist())
 
     def find(self, name: str, keys: set[int]) -> list[int]:
-        """Numbers of the records of these keys, at most `_MAX_RELATIVES` of each."""
+        """Numbers of the newest records of these keys."""
         newest = self.newest[name]
+        most = _MAX_RELATIVES if name == "trace" else _MAX_SAME_ID
         found = []
         for key in keys & newest.keys():
             number = newest[key]
-            for _ in range(_MAX_RELATIVES):
+            for _ in range(most):
                 found.append(number)
                 slab = self.slab(number)
                 number = int(slab.before[name][number - slab.start])

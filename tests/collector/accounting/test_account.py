@@ -25,6 +25,18 @@ def test_the_ids_that_ollama_draws_from_a_thousand_join_nothing() -> None:
     assert bill(book(told("one", call, trace="a"), told("other", call, trace="b")))["calls"] == 2
 
 
+def test_one_id_on_calls_of_other_usage_is_no_id() -> None:
+    call = {**CHAT, "gen_ai.response.id": "chatcmpl-constant"}
+    rows = [
+        told(f"call {n}", call | usage(1_000 + n, 100), trace=f"t{n}", at=(n * 5_000, n * 5_000 + 100))
+        for n in range(3)
+    ]
+    for order in permutations(rows):
+        assert bill(book(*order))["calls"] == 3
+    at_once = [told(f"call {n}", call | usage(1_000 + n, 100), trace=f"t{n}") for n in range(3)]
+    assert bill(book(at_once))["calls"] == 3
+
+
 def test_strangers_who_use_one_id_at_different_times_both_pay() -> None:
     call = CHAT | {"gen_ai.response.id": "chatcmpl-abcdefgh"}
     books = book(
@@ -59,6 +71,17 @@ def test_a_call_around_several_calls_is_their_sum_and_is_not_billed() -> None:
     ]
     for order in permutations(rows):
         assert bill(book(*order)) == {"calls": 2, "unmetered": 0, "input": 3_000, "output": 300}
+
+
+def test_a_call_with_an_id_and_usage_of_its_own_is_a_call_whatever_stands_around_it() -> None:
+    def own(name: str, tokens: int) -> dict[str, Value]:
+        return CHAT | usage(tokens, 10) | {"gen_ai.response.id": f"chatcmpl-{name}-of-its-own"}
+
+    guarded = [told("answer", own("answer", 900)), told("guardrail", own("guardrail", 300), under="answer")]
+    busy = [*guarded, told("second", own("second", 200), under="answer")]
+    for rows, calls in ((guarded, 2), (busy, 3)):
+        for order in permutations(rows):
+            assert bill(book(*order))["calls"] == calls
 
 
 def test_attempts_that_failed_are_no_calls_and_do_not_make_the_wrapper_a_sum() -> None:
