@@ -21,7 +21,8 @@ _OF_ONE_EMITTER = {dialect.name for dialect in DIALECTS if dialect.scopes}
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """What was counted of one emitter, read with these dialects.
 
-    `uncalled` are agent runs of services that show no call at all.
+    `uncalled` are agent runs of services that show no call at all; `untold` are input tokens that only
+    its metrics tell of.
     """
 
     calls: int
@@ -30,6 +31,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     unknown_model: int
     assumed: int
     uncalled: int
+    untold: int
     dialects: tuple[str | None, ...]
 
 
@@ -39,7 +41,7 @@ def advise(seen: Seen) -> str:
     # A vocabulary's advice is about calls that were told; an emitter's own says why it tells of none.
     silent = seen.uncalled and not seen.calls
     advising = [name for name in seen.dialects if name in ADVICE and not (silent and name not in _OF_ONE_EMITTER)]
-    said = [*missing, *(ADVICE[name] for name in advising if missing), *_guessed(seen)]
+    said = [*missing, *(ADVICE[name] for name in advising if missing), *_untold(seen), *_guessed(seen)]
     return " ".join(f"{part[0].upper()}{part[1:].removesuffix('.')}." for part in said) or FULLY_MEASURED
 
 
@@ -51,6 +53,15 @@ def _missing(seen: Seen) -> Iterator[str]:
         yield f"{seen.unmetered:,} of {_number(seen.calls, 'call')} came without usage"
     if seen.aggregate_only > 0:
         yield f"{_are(seen.aggregate_only, 'call')} known only as a sum over an agent's run"
+
+
+def _untold(seen: Seen) -> Iterator[str]:
+    """What only the emitter's metrics tell of."""
+    if seen.untold > 0:
+        yield (
+            f"its metrics tell of {seen.untold:,} more input tokens than its calls:"
+            " spans are sampled, or calls are made without one"
+        )
 
 
 def _guessed(seen: Seen) -> Iterator[str]:

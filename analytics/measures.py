@@ -67,7 +67,8 @@ def entries_with(condition: pl.Expr) -> pl.Expr:
     return condition.sum().cast(pl.Int64)
 
 
-def _sum_of_known(values: pl.Expr) -> pl.Expr:
+def sum_of_known(values: pl.Expr) -> pl.Expr:
+    """The sum of what is known, null when that is nothing."""
     # Every part is an aggregate the streaming engine knows; `filter` inside the choice would collect the groups.
     return pl.when(values.count() > 0).then(values.sum())
 
@@ -76,7 +77,7 @@ def _tokens(name: str, doc: str) -> Measure:
     # A class that the emitter of a metered call did not name has no tokens.
     metered = pl.when(_HAS_USAGE).then(pl.col(name).fill_null(0))
     column = ReportColumn(name=name, type="int", unit="tokens", doc=doc, table="always" if name in _PLAIN else "detail")
-    return Measure(column, _sum_of_known(metered))
+    return Measure(column, sum_of_known(metered))
 
 
 def _calls(name: str, doc: str, expression: pl.Expr, *, detail: bool = False) -> Measure:
@@ -118,7 +119,7 @@ COST_USD = Measure(
         doc="Cost of the calls whose cost is known, exact to the nano-USD; null when it is known of none.",
     ),
     # 128 bits, because a sum of 64-bit costs may not fit 64 bits.
-    _sum_of_known(_COST),
+    sum_of_known(_COST),
 )
 ESTIMATED_USD = Measure(
     ReportColumn(

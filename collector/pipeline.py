@@ -242,7 +242,7 @@ class Booker:
         # A crash after this line leaves spool frames that the next start skips.
         self._position, self._outbox_taken = slab.end, taken
         self._last_booking_s = time.monotonic()
-        self.booked_rows += len(made.rows)
+        self.booked_rows += len(made.rows) + len(made.points)
         self._spool.drop(self._position)
         with self._wake:
             self._pending = {number: event for number, event in self._pending.items() if number > taken}

@@ -1,7 +1,8 @@
 """Received rows → everything one booking writes: ledger rows, corrections, spend, dedupe keys.
 
 The steps between the spool and the journal, in their order: normalise, drop repeats, account, price,
-shape. Nothing is remembered until `commit`, so that a booking that failed is made again from the same
+shape. Points of metrics are attributed and shaped, nothing else: what they count was spent by calls.
+Nothing is remembered until `commit`, so that a booking that failed is made again from the same
 rows. What is durable when is left to the pipeline.
 """
 
@@ -11,11 +12,12 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.accounting.account import Account, Plan
+from collector.accounting.account import Account, Config, Plan
 from collector.accounting.merge import Row
 from collector.dialects import DIALECTS
 from collector.pricing.book import PriceBook
 from collector.pricing.names import Names
+from collector.processors.columns import is_one_of
 from collector.processors.dedupe import DedupeWindow, blob
 from collector.processors.entries import (
     ENTRY_SCHEMA,
@@ -28,6 +30,7 @@ from collector.processors.entries import (
     row_entries,
     spends,
 )
+from collector.processors.metric_points import SIGNAL
 from collector.processors.normalise import normalise
 from collector.processors.price import price
 
@@ -35,9 +38,13 @@ _NOTHING = ENTRY_SCHEMA.empty_table()
 
 
 class Entries(NamedTuple):
-    """What a slab of received rows makes. `stored` and `duplicate` count its rows by signal."""
+    """What a slab of received rows makes. `stored` and `duplicate` count its rows by signal.
+
+    `rows` are those of spans and log records, `points` those of metrics.
+    """
 
     rows: pa.Table
+    points: pa.Table
     reversals: pa.Table
     rebookings: pa.Table
     stored: dict[str, int]
@@ -47,7 +54,7 @@ class Entries(NamedTuple):
 
     def all(self) -> pa.Table:
         """All ledger rows of it."""
-        return pa.concat_tables([self.rows, self.reversals, self.rebookings])
+        return pa.concat_tables([self.rows, self.points, self.reversals, self.rebookings])
 
     def spends(self) -> bytes:
         """What budgets hear of (`schemas.booking.Booking.spends`)."""
@@ -61,7 +68,7 @@ class Entries(NamedTuple):
         return held_calls(costed(pa.concat_tables([rows, again])))
 
 
-NOTHING = Entries(_NOTHING, _NOTHING, _NOTHING, {}, {}, b"", None)
+NOTHING = Entries(_NOTHING, _NOTHING, _NOTHING, _NOTHING, {}, {}, b"", None)
 
 
 class Processing:
@@ -72,6 +79,8 @@ class Processing:
     ) -> None:
         self._window, self._account, self._names, self._book = window, account, names, book
         self._clock = clock
+        # Never told of what was booked: it names whose a row is and joins it with nothing.
+        self._forgetful = Account(Config(), clock)
 
     def process(self, received: pa.Table) -> Entries:
         """What these rows of the spool make; nothing is remembered."""
@@ -81,9 +90,14 @@ class Processing:
         verdicts = self._window.judge(normalised)
         keep = pa.array(verdicts.keep)
         kept, dropped = normalised.filter(keep), normalised.filter(pc.invert(keep))
-        plan = self._account.plan(kept.append_column("entry_id", entry_ids(len(kept), self._clock())))
+        conflict = verdicts.conflict[verdicts.keep]
+        numbered = kept.append_column("entry_id", entry_ids(len(kept), self._clock()))
+        is_point = is_one_of(kept["signal"], (SIGNAL,))
+        plan = self._account.plan(numbered.filter(pa.array(~is_point)))
+        points = self._forgetful.plan(numbered.filter(pa.array(is_point))).rows if is_point.any() else None
         return Entries(
-            rows=entries(price(plan.rows, self._book), verdicts.conflict[verdicts.keep]),
+            rows=entries(price(plan.rows, self._book), conflict[~is_point]),
+            points=_NOTHING if points is None else entries(points, conflict[is_point]),
             reversals=row_entries(plan.reversals),
             rebookings=self._priced_again(row_entries(plan.rebookings)),
             stored=_by_signal(kept),

@@ -19,6 +19,7 @@ import uvloop
 
 from collector.access.bootstrap import BootstrapResult
 from collector.config import Config, config_options, load_or_exit
+from collector.state.store import in_use
 from schemas.errors import Fatal, Retryable, SpanwardError
 
 EXIT_FATAL = 70
@@ -147,9 +148,12 @@ def seal(data_dir: Path, config_path: Path | None, overrides: tuple[str, ...]) -
 
 
 def _running(data_dir: Path) -> Collector | None:
+    """What listens where one listened last may be anybody; who holds the lock is the collector of this directory."""
     try:
         control = json.loads((data_dir / "endpoints.json").read_bytes())["control"]
         token = (data_dir / "operator.token").read_text()
+        if not in_use(data_dir / "state" / "state.db"):
+            return None
     except OSError:
         return None
     collector = Collector(control, token)

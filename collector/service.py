@@ -36,6 +36,7 @@ from collector.ledger.writer import LedgerWriter
 from collector.pipeline import Booker, Parts
 from collector.processing import Processing
 from collector.processors.dedupe import DedupeWindow
+from collector.processors.metric_points import without_points
 from collector.processors.price_book import price_book
 from collector.receivers.builders import builder_factory
 from collector.receivers.commit_group import CommitGroup, Hooks, Sender
@@ -142,7 +143,8 @@ class Ingest:
         wanted = config.processors.accounting.max_records - sum(map(len, pending))
         newest = self.journal.cuts[-1].k if self.journal.cuts else -1
         sealed = Evidence(data_dir / "store").newest_rows(self.journal.writer_id, newest, wanted)
-        account.restore([*(table.drop_columns(["seq"]) for table in sealed), *pending])
+        tables = [*(table.drop_columns(["seq"]) for table in sealed), *pending]
+        account.restore(map(without_points, tables))
         return account
 
     def close(self) -> None:

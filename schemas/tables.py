@@ -29,6 +29,7 @@ class EntryKind:
     TOOL = "tool"
     SPAN = "span"
     LOG = "log"
+    METRIC = "metric"
     DECISION = "decision"
     HOLD = "hold"
     CROSSING = "budget_crossing"
@@ -44,7 +45,7 @@ LEDGER_COLUMNS: tuple[Column, ...] = (
     Column(
         "kind",
         "string",
-        "call, tool, span, log, correction, decision, hold, budget_crossing, key, governance or conservation.",
+        "call, tool, span, log, metric, correction, decision, hold, budget_crossing, key, governance or conservation.",
     ),
     Column(
         "event_time", "int64", "When it happened, by the emitter's clock (never later than received_time).", "Unix ns"
@@ -66,11 +67,11 @@ LEDGER_COLUMNS: tuple[Column, ...] = (
     Column("message", "string", "One sentence for a person."),
     Column("detail", "string", "Whatever else belongs to this kind of entry, as a JSON object."),
     Column("findings", "string", "Comma-separated names of what the collector noticed about this entry."),
-    Column("signal", "string", "OTLP signal it arrived on: traces or logs."),
+    Column("signal", "string", "OTLP signal it arrived on: traces, logs or metrics."),
     Column("trace_id", "string", "OTLP trace id, 32 hex digits."),
     Column("span_id", "string", "OTLP span id, 16 hex digits."),
     Column("parent_span_id", "string", "OTLP parent span id, 16 hex digits."),
-    Column("span_name", "string", "Name of the span or of the log event."),
+    Column("span_name", "string", "Name of the span, of the log event or of the metric."),
     Column("span_kind", "string", "internal, server, client, producer or consumer."),
     Column("duration_ns", "int64", "End minus start.", "ns"),
     Column("status", "string", "OTLP status: unset, ok or error."),
@@ -149,6 +150,9 @@ LEDGER_COLUMNS: tuple[Column, ...] = (
     Column("decision_id", "string", "Decision that allowed or refused the action, when the emitter carried it."),
     Column("tool_name", "string", "Tool that was executed."),
     Column("tool_call_id", "string", "The model's id of the tool call."),
+    Column("temporality", "string", "How the points of a metric add up: delta or cumulative."),
+    Column("series_id", "string", "Hash of what the points of one series share: resource, scope, metric, attributes."),
+    Column("series_start", "int64", "When the point's series began; null when the emitter does not say.", "Unix ns"),
     Column("software_version", "string", "Version of spanward that wrote the entry."),
 )
 

@@ -21,7 +21,9 @@ from analytics.measures import (
     UNPRICED_CALLS,
     counted,
     entries_with,
+    sum_of_known,
 )
+from analytics.metric_tokens import KEY_AGENT, TOLD_INPUT, with_metrics
 from analytics.query import Query
 from analytics.report import Report
 from schemas.accounting import MERGED, Role, Rule
@@ -99,8 +101,21 @@ _NUMBERS: tuple[tuple[ReportColumn, pl.Expr], ...] = (
     ),
 )
 
+_METRICS = tuple(
+    ReportColumn(
+        name=f"metric_{kind}_tokens",
+        type="int",
+        unit="tokens",
+        doc=f"{what} tokens that the emitter's metrics tell of, to compare: in no sum of calls. Metrics name no agent,"
+        " so they stand once, at the one of the service that tells of most; null without such metrics.",
+        table="detail",
+    )
+    for kind, what in (("input", "Input"), ("output", "Output"))
+)
+
 COLUMNS: tuple[ReportColumn, ...] = (
     *(column for column, _ in _NUMBERS),
+    *_METRICS,
     ReportColumn(name="first_seen", type="time", doc="Time of the first record.", table="never"),
     ReportColumn(name="last_seen", type="time", doc="Time of the last record.", table="detail"),
     ReportColumn(
@@ -121,14 +136,18 @@ _ADVICE = (
 
 def plan(entries: pl.LazyFrame, query: Query) -> pl.LazyFrame:
     """One row a group, sorted by the columns of `--by`; what is not known sorts last."""
-    emitters = _emitters(entries)
+    emitters = with_metrics(_emitters(entries), entries, query).with_columns(
+        pl.col(*(column.name for column, _ in _NUMBERS), "_runs").fill_null(0)
+    )
     silent = (pl.col("records").sum().over("org", "tenant", "service_name") == 0) & (pl.col("_runs") > 0)
     seen = emitters.with_columns(pl.when(silent).then("_runs").otherwise(0).alias("uncalled")).filter(
         pl.any_horizontal(pl.col(name) != 0 for name in ("records", "calls", "merged", "tool_calls", "uncalled"))
+        | pl.any_horizontal(pl.col(column.name) > 0 for column in _METRICS).fill_null(value=False)
     )
     groups = seen.group_by(query.by).agg(
         *(pl.col(column.name).sum() for column, _ in _NUMBERS),
-        pl.col("uncalled").sum(),
+        *(sum_of_known(pl.col(column.name)) for column in _METRICS),
+        pl.col("uncalled", "untold").sum(),
         pl.col("dialect").unique().sort().alias("dialects"),
         _local(pl.col("_first").min(), query).alias("first_seen"),
         _local(pl.col("_last").max(), query).alias("last_seen"),
@@ -141,7 +160,8 @@ def _emitters(entries: pl.LazyFrame) -> pl.LazyFrame:
     """The numbers of each emitter in each service of an agent."""
     keys = [pl.col(source).alias(name) for name, source in _DIMENSIONS.items()]
     seen = entries.filter(_IS_RECORD | _IS_TOOL | _IS_RUN | pl.col("kind").eq_missing(EntryKind.CORRECTION))
-    return seen.group_by(*keys, "service_name").agg(
+    return seen.group_by(*keys, KEY_AGENT, "service_name").agg(
+        TOLD_INPUT,
         *(expression.alias(column.name) for column, expression in _NUMBERS),
         entries_with(_IS_RUN).alias("_runs"),
         pl.col("event_time").min().alias("_first"),

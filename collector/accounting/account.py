@@ -139,11 +139,9 @@ class Account:
 
     def _remember(self, made: Records, rows: pa.Table, names: dict[int, str]) -> None:
         order = np.argsort(made["trace"], kind="stable")
-        kept = order[made["role"][order] != NO_ROLE]
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order))
-        payload = rows.take(pa.array(kept)).combine_chunks()
-        self._window.add(made[order], payload, {int(place[at]): name for at, name in names.items()})
+        self._window.add(made[order], rows, order, {int(place[at]): name for at, name in names.items()})
 
 
 class _Draft(NamedTuple):

@@ -127,16 +127,17 @@ def _join_nested(groups: Groups, records: Records, forest: Forest) -> Bools:
     inside, around = inside[around >= 0], around[around >= 0]
     if not len(inside):
         return sums
-    of_node = _members(forest.node_of[calls], np.flatnonzero(calls))
+    outer = np.flatnonzero(calls & _mask(forest.size, around)[forest.node_of])
+    of_node = _members(forest.node_of[outer], outer)
     parts: dict[int, list[int]] = defaultdict(list)
     for record, node in zip(inside.tolist(), around.tolist(), strict=True):
-        outer = of_node[node][0]
-        if records["log"][record] and records["parent"][record] == records["node"][outer]:
+        whole = of_node[node][0]
+        if records["log"][record] and records["parent"][record] == records["node"][whole]:
             # The event of a span, written in it: it tells what the span tells.
-            groups.join(outer, record, Rule.SAME_SPAN)
+            groups.join(whole, record, Rule.SAME_SPAN)
         elif records["role"][record] == ECHO:
-            groups.join(outer, record, Rule.ECHO)
-        elif records["embeds"][record] == records["embeds"][outer]:
+            groups.join(whole, record, Rule.ECHO)
+        elif records["embeds"][record] == records["embeds"][whole]:
             parts[node].append(record)
     for node, found in parts.items():
         _join_parts(groups, records, of_node[node], found, sums)
@@ -279,6 +280,12 @@ def _around(telling: _Telling, rivals: list[tuple[int, _Telling]]) -> Iterator[t
         if item[1].start > telling.end:
             return
         yield item
+
+
+def _mask(size: int, numbers: Ints) -> Bools:
+    mask = np.zeros(size, np.bool_)
+    mask[numbers] = True
+    return mask
 
 
 def _members(keys: Hashes | Ints, records: Ints) -> dict[int, list[int]]:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.accounting.records import CALL, NO_ROLE, RECORD, Ints, Records
+from collector.accounting.records import CALL, RECORD, Ints, Records
 
 Row = dict[str, Any]
 
@@ -34,7 +34,7 @@ def counts_something(row: Row) -> bool:
 class _Slab(NamedTuple):
     """The records of consecutive bookings, each sorted by trace, from number `start` on.
 
-    `row_of` is the place of each record's row in `rows`, -1 where it has none. `before` says, by
+    `row_of` is the place of each record's row in `rows`. `before` says, by
     index, which earlier record has the same key: a chain from the newest to the oldest.
     """
 
@@ -49,11 +49,10 @@ class _Slab(NamedTuple):
 
 def _joined(first: _Slab, second: _Slab) -> _Slab:
     """Two slabs that follow each other as one."""
-    moved = np.where(second.row_of >= 0, second.row_of + len(first.rows), -1)
     return _Slab(
         first.start,
         np.concatenate([first.records, second.records]),
-        np.concatenate([first.row_of, moved]),
+        np.concatenate([first.row_of, second.row_of + len(first.rows)]),
         pa.concat_tables([first.rows, second.rows]).combine_chunks(),
         {name: np.concatenate([chain, second.before[name]]) for name, chain in first.before.items()},
         np.concatenate([first.run, second.run]),
@@ -72,16 +71,15 @@ class _Generation:
         self.by_service: dict[int, list[Ints]] = {}
         self.scopes: dict[int, set[int]] = {}
 
-    def add(self, records: Records, rows: pa.Table) -> None:
-        """Append records sorted by trace with the rows of those that have a role."""
+    def add(self, records: Records, rows: pa.Table, row_of: Ints) -> None:
+        """Append records sorted by trace, each with the place of its row."""
         start = self.base + self.size
-        kept = records["role"] != NO_ROLE
         run = np.zeros(len(records), np.int64)
         _, first, counts = np.unique(records["trace"], return_index=True, return_counts=True)
         run[first] = counts
         named = {name: np.flatnonzero(records[name] != 0) for name in ("response", "tool_call")}
         before = {name: self._chain(name, records, where, start) for name, where in ({"trace": first} | named).items()}
-        self.slabs.append(_Slab(start, records, np.where(kept, np.cumsum(kept) - 1, -1), rows, before, run))
+        self.slabs.append(_Slab(start, records, row_of, rows, before, run))
         self.size += len(records)
         while len(self.slabs) > 1 and len(self.slabs[-2].records) <= len(self.slabs[-1].records) <= _SMALL:
             self.slabs[-2:] = [_joined(*self.slabs[-2:])]
@@ -139,19 +137,15 @@ class Window:
     def __len__(self) -> int:
         return self._older.size + self._newer.size
 
-    def add(self, records: Records, rows: pa.Table, names: dict[int, str]) -> int:
-        """Remember committed records with the rows of those that have a role and the agents they name.
-
-        Returns the number of the first.
-        """
+    def add(self, records: Records, rows: pa.Table, row_of: Ints, names: dict[int, str]) -> None:
+        """Remember committed records, sorted by trace, with the places of their rows and the agents they name."""
         if self._newer.size and self._newer.size + len(records) > self._max_generation:
             self._older, self._newer = self._newer, _Generation(self._newer.base + self._newer.size)
             self._lines = {number: line for number, line in self._lines.items() if number >= self._older.base}
             self._names = {number: name for number, name in self._names.items() if number >= self._older.base}
         start = self._newer.base + self._newer.size
-        self._newer.add(records, rows)
+        self._newer.add(records, rows, row_of)
         self._names.update((start + place, name) for place, name in names.items())
-        return start
 
     def related(self, new: Records) -> Ints:
         """Numbers of all remembered records that new ones may be one with, or stand above or below of, ascending."""
@@ -178,7 +172,7 @@ class Window:
         return np.concatenate(taken) if taken else np.zeros(0, RECORD)
 
     def rows(self, numbers: Ints) -> list[Row]:
-        """The rows of these records, which must be ascending and have roles."""
+        """The rows of these records, which must be ascending."""
         tables = []
         for slab, places in self._slices(numbers):
             tables.append(slab.rows.take(pa.array(slab.row_of[places])))
@@ -212,7 +206,7 @@ class Window:
         for generation in (self._older, self._newer):
             for slab in generation.slabs:
                 hits = np.flatnonzero(pc.is_in(slab.rows["entry_id"], wanted).to_numpy(zero_copy_only=False))
-                place_of = np.flatnonzero(slab.row_of >= 0)
+                place_of = np.argsort(slab.row_of)
                 for hit, row in zip(hits.tolist(), slab.rows.take(pa.array(hits)).to_pylist(), strict=True):
                     found[row["entry_id"]] = (slab.start + int(place_of[hit]), row)
         return found

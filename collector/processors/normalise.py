@@ -1,9 +1,9 @@
 """Received attributes → canonical columns: what each record says, what it is to the account, how it counts.
 
 Rows are split by dialect, each read with its own table, and joined again, so they come out in another
-order. Invariants: a count is never the sum of two aliases; a token class never exceeds the class it
-is part of; a call without counts is unmetered, never free. Which records are one call, and what it
-costs, is left to the steps after it.
+order; points of metrics speak no dialect and stand behind all others. Invariants: a count is never
+the sum of two aliases; a token class never exceeds the class it is part of; a call without counts is
+unmetered, never free. Which records are one call, and what it costs, is left to the steps after it.
 """
 
 import numpy as np
@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 
 from collector.dialects.dialect import Dialect
 from collector.pricing.names import Names, Resolved
-from collector.processors.columns import mark, numpy_of, one, replaced
+from collector.processors.columns import is_one_of, mark, numpy_of, one, replaced
 from collector.processors.dialect_columns import attribute_keys, by_dialect, read
 from collector.processors.emitted_cost import with_emitted_cost
+from collector.processors.metric_points import SIGNAL, canonical
 from collector.processors.roles import decide
 from collector.processors.usage import settle
 
@@ -26,7 +27,12 @@ _NOTHING = Resolved("", "", "")
 def normalise(received: pa.Table, dialects: tuple[Dialect, ...], names: Names) -> pa.Table:
     """Replace attribute columns by canonical ones, and add what they mean (`README.md` lists the columns)."""
     attributes = attribute_keys(dialects)
-    parts = [_part(rows, dialect, attributes) for rows, dialect in by_dialect(received, dialects)]
+    is_point = is_one_of(received["signal"], (SIGNAL,))
+    points = received.filter(pa.array(is_point)) if is_point.any() else None
+    told = received if points is None else received.filter(pa.array(~is_point))
+    parts = [_part(rows, dialect, attributes) for rows, dialect in by_dialect(told, dialects)]
+    if points is not None:
+        parts.append(canonical(_part(points, None, attributes), points))
     rows = parts[0] if len(parts) == 1 else pa.concat_tables(parts)
     rows = rows.append_column("event_time", _event_time(rows))
     return with_emitted_cost(_with_names(rows, names))
@@ -39,8 +45,9 @@ def _part(rows: pa.Table, dialect: Dialect | None, attributes: frozenset[str]) -
 
 
 def _event_time(rows: pa.Table) -> pa.ChunkedArray:
-    """When it happened, never after it was received: a clock that is ahead must not escape today's budget."""
-    claimed = pc.if_else(pc.equal(rows["start_time"], 0), rows["received_time"], rows["start_time"])
+    """When it began, or a point was taken, never after its receipt: a clock ahead must not escape today's budget."""
+    began = pc.if_else(pc.equal(rows["signal"], SIGNAL), rows["end_time"], rows["start_time"])
+    claimed = pc.if_else(pc.equal(began, 0), rows["received_time"], began)
     return pc.min_element_wise(claimed, rows["received_time"])
 
 

@@ -19,7 +19,8 @@ from collector.frames import FrameLog
 from collector.receivers.body import Signal, from_json, inflate
 from collector.receivers.builders import Build, Builder
 from collector.receivers.config import Config
-from collector.receivers.decode import Outcome, RowLimits, count_metric_points
+from collector.receivers.decode import Outcome, RowLimits
+from collector.receivers.decode_metrics import MetricsBuilder
 from collector.receivers.wire import item_count
 from schemas.errors import Fatal, Permanent, Retryable, SpanwardError
 from schemas.ids import AgentPath, TenantPath
@@ -73,6 +74,18 @@ class Hooks(NamedTuple):
 class _Waiting(NamedTuple):
     request: Request
     future: asyncio.Future[Reply]
+
+
+class _Builders(NamedTuple):
+    """What the rows of one group are put into: spans and log records, and points of metrics."""
+
+    items: Builder
+    metrics: MetricsBuilder
+
+    def table(self) -> pa.Table:
+        """All rows so far; without points there are no columns for them."""
+        items, points = self.items.table(), self.metrics.table()
+        return pa.concat_tables([items, points], promote_options="default") if len(points) else items
 
 
 class CommitGroup:
@@ -147,12 +160,16 @@ class CommitGroup:
 
     def _commit(self, requests: list[Request]) -> list[Reply | SpanwardError]:
         now = self._hooks.clock()
-        builder = self._build(self._wanted, self._limits, now)
-        read = [self._read(builder, index, request) for index, request in enumerate(requests)]
+        limits = self._config.limits
+        builders = _Builders(
+            self._build(self._wanted, self._limits, now),
+            MetricsBuilder(max_items=limits.max_items, max_value_bytes=limits.max_attribute_value.bytes),
+        )
+        read = [self._read(builders, index, request) for index, request in enumerate(requests)]
         taken = [(requests[i], outcome) for i, outcome in enumerate(read) if isinstance(outcome, Outcome)]
         if taken:
             try:
-                self._spool.append(RECEIVED_FRAME, _payload(builder.table(), requests, _header(now, taken)))
+                self._spool.append(RECEIVED_FRAME, _payload(builders.table(), requests, _header(now, taken)))
                 self._spool.sync()
                 self._hooks.durable()
             except Fatal as error:
@@ -162,21 +179,20 @@ class CommitGroup:
                 return [error if isinstance(outcome, Outcome) else outcome for outcome in read]
         return [_reply(outcome) if isinstance(outcome, Outcome) else outcome for outcome in read]
 
-    def _read(self, builder: Builder, index: int, request: Request) -> Outcome | SpanwardError:
+    def _read(self, builders: _Builders, index: int, request: Request) -> Outcome | SpanwardError:
         try:
             body = inflate(request.body, request.encoding, self._config.limits.max_inflated.bytes)
             if request.as_json:
                 body = from_json(body, request.signal)
             if request.signal == "metrics":
-                outcome = Outcome()
-                outcome.received = count_metric_points(body)
-                return outcome
+                return builders.metrics.add(index, body)
             limit = self._config.limits.max_items
             if len(body) > 2 * limit and item_count(body, limit) > limit:
                 raise Permanent(
                     f"The request holds more than limits.max_items ({limit}) rows.", fix="Send smaller batches."
                 )
-            return (builder.add_traces if request.signal == "traces" else builder.add_logs)(index, body)
+            items = builders.items
+            return (items.add_traces if request.signal == "traces" else items.add_logs)(index, body)
         except SpanwardError as error:
             return error
 
@@ -189,13 +205,14 @@ def _reply(outcome: Outcome) -> Reply:
 def _header(now: int, taken: list[tuple[Request, Outcome]]) -> Frame:
     received: dict[str, int] = {}
     rejected: dict[str, dict[str, int]] = {}
+    not_stored: dict[str, int] = {}
     for request, outcome in taken:
         received[request.signal] = received.get(request.signal, 0) + outcome.received
+        if outcome.not_stored:
+            not_stored[request.signal] = not_stored.get(request.signal, 0) + outcome.not_stored
         for reason, count in outcome.rejected.items():
             reasons = rejected.setdefault(request.signal, {})
             reasons[reason] = reasons.get(reason, 0) + count
-    # Metrics are acknowledged and counted; no spend or audit row is made from them.
-    not_stored = {"metrics": received["metrics"]} if "metrics" in received else {}
     return Frame(now, received, rejected, not_stored)
 
 

@@ -14,7 +14,6 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from collector.receivers.content_id import SUFFIX, content_id, content_key
 from collector.receivers.wire import LogsRequest, TracesRequest
@@ -59,12 +58,13 @@ class RowLimits(msgspec.Struct, frozen=True):
 
 
 class Outcome:
-    """What became of one request's rows: how many were read, which were refused, what to warn about."""
+    """What became of one request's rows: how many were read, kept out, which were refused, what to warn about."""
 
-    __slots__ = ("received", "rejected", "warnings")
+    __slots__ = ("not_stored", "received", "rejected", "warnings")
 
     def __init__(self) -> None:
         self.received = 0
+        self.not_stored = 0
         self.rejected: dict[str, int] = {}
         self.warnings: list[str] = []
 
@@ -105,7 +105,7 @@ class TableBuilder:
 
     def add_traces(self, request: int, body: bytes) -> Outcome:
         """Read one ExportTraceServiceRequest; raises `Permanent` and adds nothing if it does not parse."""
-        message = _parse(TracesRequest, body, "ExportTraceServiceRequest")
+        message = parse(TracesRequest, body, "ExportTraceServiceRequest")
         outcome, large = Outcome(), len(body) > self._limits.max_value_bytes
         for shared, spans in _scopes(message, self._limits.max_value_bytes):
             for span in spans:
@@ -115,7 +115,7 @@ class TableBuilder:
 
     def add_logs(self, request: int, body: bytes) -> Outcome:
         """Read one ExportLogsServiceRequest; raises `Permanent` and adds nothing if it does not parse."""
-        message = _parse(LogsRequest, body, "ExportLogsServiceRequest")
+        message = parse(LogsRequest, body, "ExportLogsServiceRequest")
         outcome, large = Outcome(), len(body) > self._limits.max_value_bytes
         for shared, records in _scopes(message, self._limits.max_value_bytes):
             for record in records:
@@ -225,18 +225,8 @@ class TableBuilder:
         return min(unix_ns, MAX_TIME_NS)
 
 
-def count_metric_points(body: bytes) -> int:
-    """Data points of one ExportMetricsServiceRequest; raises `Permanent` if it does not parse."""
-    message = _parse(ExportMetricsServiceRequest, body, "ExportMetricsServiceRequest")
-    return sum(
-        len(getattr(metric, metric.WhichOneof("data")).data_points) if metric.WhichOneof("data") else 0
-        for resource in message.resource_metrics
-        for scope in resource.scope_metrics
-        for metric in scope.metrics
-    )
-
-
-def _parse(message_type: Wire, body: bytes, name: str) -> Wire:
+def parse(message_type: Wire, body: bytes, name: str) -> Wire:
+    """A request's message of this type; raises `Permanent`, which calls it `name`."""
     try:
         return message_type.FromString(body)
     except DecodeError as error:

@@ -175,6 +175,15 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("COMMIT")
 
 
+def in_use(path: Path) -> bool:
+    """Say whether an owner has the state at `path` open; its folder must exist."""
+    try:
+        _lock(path, 0).close()
+    except ConfigError:
+        return True
+    return False
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=FOREIGN_LOCK_S)
     connection.execute("PRAGMA journal_mode = WAL")

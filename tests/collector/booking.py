@@ -14,8 +14,10 @@ from collector.pricing.book import PriceBook
 from collector.pricing.names import Names
 from collector.processing import Processing
 from collector.processors.dedupe import DedupeWindow
+from collector.processors.metric_points import without_points
 from collector.receivers.body import from_json
 from collector.receivers.decode import RowLimits, TableBuilder
+from collector.receivers.decode_metrics import MetricsBuilder
 from tests.captures_on_disk import Recorded, requests
 
 LIMITS = RowLimits(max_attributes=4_096, max_value_bytes=65_536, max_future_ns=300 * 10**9)
@@ -34,15 +36,31 @@ def decode(
     now_ns: int | None = None,
     owner: Mapping[str, str | None] | None = None,
 ) -> pa.Table:
-    """Rows of these requests as the commit group leaves them in the spool."""
+    """Rows of these requests as the commit group leaves them in the spool, but for those of metrics."""
     now_ns = now_ns or time.time_ns()
     builder = TableBuilder(wanted_keys(DIALECTS), limits, now_ns)
     for index, request in enumerate(recorded):
-        body = from_json(request.body, request.signal) if request.as_json else request.body  # type: ignore[arg-type]
         if request.signal != "metrics":
-            (builder.add_traces if request.signal == "traces" else builder.add_logs)(index, body)
-    table = builder.table().drop_columns(["request"])
-    for name, value in (owner or AGENT).items():
+            (builder.add_traces if request.signal == "traces" else builder.add_logs)(index, _protobuf(request))
+    return _stamped(builder.table(), owner or AGENT, now_ns)
+
+
+def decode_points(recorded: list[Recorded], owner: Mapping[str, str | None] | None = None) -> pa.Table:
+    """Rows of the metrics among these requests as the commit group leaves them in the spool."""
+    builder = MetricsBuilder(max_items=10_000, max_value_bytes=LIMITS.max_value_bytes)
+    for index, request in enumerate(recorded):
+        if request.signal == "metrics":
+            builder.add(index, _protobuf(request))
+    return _stamped(builder.table(), owner or AGENT, time.time_ns())
+
+
+def _protobuf(request: Recorded) -> bytes:
+    return from_json(request.body, request.signal) if request.as_json else request.body  # type: ignore[arg-type]
+
+
+def _stamped(table: pa.Table, owner: Mapping[str, str | None], now_ns: int) -> pa.Table:
+    table = table.drop_columns(["request"])
+    for name, value in owner.items():
         table = table.append_column(name, pa.array([value] * len(table), pa.string()))
     return table.append_column("received_time", pa.array([now_ns] * len(table), pa.int64()))
 
@@ -70,7 +88,7 @@ class Books:
     def restart(self) -> None:
         """Forget everything but what the ledger says."""
         account = Account(AccountingConfig(max_records=self._max_records), time.time_ns)
-        account.restore(self.tables)
+        account.restore(map(without_points, self.tables))
         self._start(account)
 
     def all(self) -> pa.Table:

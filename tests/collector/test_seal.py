@@ -1,5 +1,6 @@
 """`spanward seal` where no collector runs: it does what the next start would do, or says that it could not."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -48,6 +49,12 @@ def taken_port() -> Iterator[int]:
 
 def test_the_port_of_the_control_endpoint_is_not_needed(stopped: Path, taken_port: int) -> None:
     assert run(stopped, "--set", f"extensions.control.endpoint=127.0.0.1:{taken_port}") == (0, "")
+
+
+def test_a_stranger_on_the_port_of_the_last_run_is_not_taken_for_the_collector(stopped: Path, taken_port: int) -> None:
+    announced = stopped / "endpoints.json"
+    announced.write_text(json.dumps(json.loads(announced.read_text()) | {"control": f"http://127.0.0.1:{taken_port}"}))
+    assert run(stopped) == (0, "")
 
 
 def test_a_folder_that_is_no_data_directory_is_left_alone(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from collector.state.rows import (
     SpendLine,
     StoredHold,
 )
-from collector.state.store import DEDUPE_ITEM_BYTES, PRUNED_AT_ONCE, State
+from collector.state.store import DEDUPE_ITEM_BYTES, PRUNED_AT_ONCE, State, in_use
 from schemas.errors import ConfigError, Fatal
 
 HOLD = HoldRow(
@@ -240,6 +240,14 @@ def test_a_second_owner_is_refused_and_a_later_one_is_not(path: Path, state: Sta
     with pytest.raises(ConfigError, match="in use by another process"):
         State(path, lock_wait_s=0)
     state.close()
+    State(path, lock_wait_s=0).close()
+
+
+def test_whether_somebody_has_the_file_is_known_without_taking_it(path: Path) -> None:
+    state = State(path)
+    assert in_use(path)
+    state.close()
+    assert not in_use(path)
     State(path, lock_wait_s=0).close()
 
 

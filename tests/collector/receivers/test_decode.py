@@ -11,11 +11,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from collector.dialects import DIALECTS
 from collector.dialects.dialect import wanted_keys
-from collector.receivers.decode import Outcome, RowLimits, TableBuilder, count_metric_points
+from collector.receivers.decode import Outcome, RowLimits, TableBuilder
 from collector.receivers.wire import item_count
 from schemas.errors import Permanent
 from tests.captures_on_disk import requests
-from tests.otlp import CHAT, Value, key_value, logs, metrics, span, traces
+from tests.otlp import CHAT, Value, key_value, logs, span, traces
 
 WANTED = wanted_keys(DIALECTS)
 LIMITS = RowLimits(max_attributes=4_096, max_value_bytes=65_536, max_future_ns=300 * 10**9)
@@ -131,12 +131,6 @@ def test_log_records_are_rows_keyed_by_their_content() -> None:
     keys = builder.table()["content_key"].to_pylist()
     assert keys[:2] == keys[2:]
     assert keys[0] != keys[1]
-
-
-def test_metric_points_are_counted() -> None:
-    assert count_metric_points(metrics(7).SerializeToString()) == 7
-    with pytest.raises(Permanent, match="ExportMetricsServiceRequest"):
-        count_metric_points(b"\xff\xff\xff")
 
 
 @given(st.integers(0, 30), st.integers(0, 30))
