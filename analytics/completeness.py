@@ -1,8 +1,8 @@
 """Conservation entries in, what a report may claim about its own completeness out.
 
-Invariant: received = stored + duplicate + rejected over the counted periods, or the account says
-that it does not balance (promise P9). The collector writes one conservation entry for each period
-it closes; here they are only added up.
+Invariant: received = stored + duplicate + rejected over the counted periods, for metrics also + not
+stored, or the account says that it does not balance (promise P9). The collector writes one
+conservation entry for each period it closes; here they are only added up.
 """
 
 from collections import Counter
@@ -20,6 +20,9 @@ from schemas.conservation import Counts, SignalCounts
 from schemas.errors import Permanent
 from schemas.tables import EntryKind
 
+# The `signal` of entries that arrived as metric points.
+_POINTS = "metrics"
+
 
 class Closed(msgspec.Struct, frozen=True):
     """A period with the conservation entry that closes it: the last of its segment, at the period's end."""
@@ -35,12 +38,34 @@ class Closed(msgspec.Struct, frozen=True):
         return self.at_ns if self.period.from_ns is None else self.period.from_ns
 
 
-class Metrics(msgspec.Struct, frozen=True):
-    """Metric points are checked and counted; the ledger does not keep them."""
+class Metrics(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of metric points. The ledger keeps those that count tokens; the others are not stored."""
 
-    received: int
-    not_stored: int
-    rejected: int
+    received: int = 0
+    stored: int = 0
+    duplicate: int = 0
+    rejected: int = 0
+    not_stored: int = 0
+    found: int = 0
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every point is accounted for, and those stored are really there."""
+        return self.received == self._accounted and self.stored == self.found
+
+    @property
+    def _accounted(self) -> int:
+        return self.stored + self.duplicate + self.rejected + self.not_stored
+
+    def sentence(self) -> str:
+        """The same for a person; nothing where no point was received."""
+        if not (self.received or self._accounted or self.found):
+            return ""
+        accounted = f"stored {self.stored:,} + duplicate {self.duplicate:,} + rejected {self.rejected:,}"
+        sums = f"{accounted} + not stored {self.not_stored:,}"
+        if self.balanced:
+            return f"metric points received {self.received:,} = {sums}"
+        return f"metric points received {self.received:,}, accounted for {sums}, {self.found:,} found"
 
 
 class Completeness(msgspec.Struct, frozen=True, kw_only=True, rename={"from_time": "from", "to_time": "to"}):
@@ -49,7 +74,8 @@ class Completeness(msgspec.Struct, frozen=True, kw_only=True, rename={"from_time
     `from` and `to` are the range asked for (null: open). The counts are of all periods that overlap
     it; `found` are the entries really in their segments, so that `stored` need not be believed;
     `as_of` is when the newest of them was received. `balanced` says that received = stored +
-    duplicate + rejected and stored = found. `segments` is the number of committed objects of the
+    duplicate + rejected and stored = found, and the same of the metric points, which `metrics` counts
+    apart. `segments` is the number of committed objects of the
     ledger. Unmetered and unpriced calls are those among the entries asked for.
     """
 
@@ -82,6 +108,8 @@ class Completeness(msgspec.Struct, frozen=True, kw_only=True, rename={"from_time
                 f"INCOMPLETE: received {self.received:,}, accounted for {accounted}",
                 f"{self.found:,} stored entries found",
             ]
+        if metrics := self.metrics.sentence():
+            parts.append(metrics)
         if self.unmetered_calls:
             parts.append(f"{_calls(self.unmetered_calls)} unmetered (cost unknown)")
         if self.unpriced_calls:
@@ -93,11 +121,11 @@ def account(snapshot: Snapshot, query: Query) -> Completeness:
     """Add up the periods that overlap the query's range; raises `Permanent` for an entry that cannot be read."""
     closed = [c for c in _closed(snapshot, query) if query.to_ns is None or c.began_ns < query.to_ns]
     signals = [signal for c in closed for signal in (c.period.traces, c.period.logs)]
-    metrics = [c.period.metrics for c in closed]
-    received, stored, duplicate = (sum(getattr(s, n) for s in signals) for n in ("received", "stored", "duplicate"))
+    received, stored, duplicate = (_total(signals, name) for name in ("received", "stored", "duplicate"))
     reasons = _by_reason(signals)
     rejected = sum(reasons.values())
-    found = _found(snapshot, closed)
+    found, found_points = _found(snapshot, closed)
+    metrics = _metrics([c.period.metrics for c in closed], found_points)
     unmetered, unpriced = _unknown_costs(snapshot, query)
     return Completeness(
         from_time=_rfc3339(query.from_ns),
@@ -109,16 +137,21 @@ def account(snapshot: Snapshot, query: Query) -> Completeness:
         rejected=rejected,
         rejected_by_reason=reasons,
         found=found,
-        balanced=received == stored + duplicate + rejected and stored == found,
+        balanced=received == stored + duplicate + rejected and stored == found and metrics.balanced,
         unmetered_calls=unmetered,
         unpriced_calls=unpriced,
-        metrics=Metrics(
-            received=sum(m.received for m in metrics),
-            not_stored=sum(m.not_stored for m in metrics),
-            rejected=sum(_by_reason(metrics).values()),
-        ),
+        metrics=metrics,
         segments=len(snapshot.segments),
     )
+
+
+def _metrics(counts: list[SignalCounts], found: int) -> Metrics:
+    totals = {name: _total(counts, name) for name in ("received", "stored", "duplicate", "not_stored")}
+    return Metrics(**totals, rejected=sum(_by_reason(counts).values()), found=found)
+
+
+def _total(counts: list[SignalCounts], name: str) -> int:
+    return sum(getattr(each, name) for each in counts)
 
 
 def _closed(snapshot: Snapshot, query: Query) -> Iterable[Closed]:
@@ -136,11 +169,14 @@ def _closed(snapshot: Snapshot, query: Query) -> Iterable[Closed]:
             ) from None
 
 
-def _found(snapshot: Snapshot, closed: list[Closed]) -> int:
-    """Entries that arrived as spans or log records in the segments that these periods end."""
+def _found(snapshot: Snapshot, closed: list[Closed]) -> tuple[int, int]:
+    """Entries that arrived as spans or log records, and as metric points, in the segments that these periods end."""
     ends = {(c.writer, c.seq) for c in closed}
     entries = read(segment for segment in snapshot.segments if (segment.writer, segment.last_seq) in ends)
-    return int(entries.select(pl.col("signal").is_not_null().sum()).collect(engine="streaming").item())
+    is_point = pl.col("signal") == _POINTS
+    counted = entries.select((~is_point).sum().alias("items"), is_point.sum().alias("points"))
+    items, points = counted.collect(engine="streaming").row(0)
+    return items, points
 
 
 def _unknown_costs(snapshot: Snapshot, query: Query) -> tuple[int, int]:

@@ -72,8 +72,10 @@ def _conservation(data_dir: Path) -> list[Finding]:
         return [Finding("ledger", ok=False, message=error.diagnostics())]
     sums = f"received {found.received:,} = stored {found.stored:,} + duplicate {found.duplicate:,}"
     unknown = f"{found.unmetered_calls:,} calls unmetered, {found.unpriced_calls:,} without a known price"
+    points = found.metrics.sentence()
+    metrics = f" {points[0].upper()}{points[1:]}." if points else ""
     return [
-        Finding("conservation", ok=found.balanced, message=f"{sums} + rejected {found.rejected:,}."),
+        Finding("conservation", ok=found.balanced, message=f"{sums} + rejected {found.rejected:,}.{metrics}"),
         Finding("ledger", ok=True, message=f"{found.segments:,} segments, as of {found.as_of}; {unknown}."),
     ]
 

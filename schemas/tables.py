@@ -41,7 +41,11 @@ class EntryKind:
 
 LEDGER_COLUMNS: tuple[Column, ...] = (
     Column("seq", "int64", "Dense number of the entry within its writer's log, from 0."),
-    Column("entry_id", "string", "UUIDv7 of the entry; 74 of its bits are random."),
+    Column(
+        "entry_id",
+        "string",
+        "UUIDv7 of the entry, 74 of its bits random; a re-rating's is a UUIDv8 of what it corrects.",
+    ),
     Column(
         "kind",
         "string",
@@ -57,7 +61,7 @@ LEDGER_COLUMNS: tuple[Column, ...] = (
     Column(
         "attribution_source",
         "string",
-        "What named the agent: credential, span, ancestor, main_agent, service, or system for our own acts.",
+        "What named the agent: credential, request, span, ancestor, main_agent, service, or system for our acts.",
     ),
     Column("credential_id", "string", "Public id of the key that authenticated the request."),
     Column("actor", "string", "Who acted: agent:PATH, user:NAME or system:COMPONENT."),

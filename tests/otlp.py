@@ -8,6 +8,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 Value = str | int | float | bool | list[str]
@@ -78,3 +79,43 @@ def metrics(points: int) -> ExportMetricsServiceRequest:
     for value in range(points):
         metric.sum.data_points.add(as_int=value, time_unix_nano=time.time_ns())
     return request
+
+
+def metrics_of(*made: Metric, service: str = "test", scope: str = "tests") -> ExportMetricsServiceRequest:
+    request = ExportMetricsServiceRequest()
+    resource = request.resource_metrics.add()
+    resource.resource.attributes.append(key_value("service.name", service))
+    resource.scope_metrics.add(metrics=made).scope.name = scope
+    return request
+
+
+def token_usage(tokens: float = 100, *, kind: str = "input", time_ns: int = 20, start_ns: int = 10) -> Metric:
+    """A cumulative `gen_ai.client.token.usage` with one point."""
+    metric = Metric(name="gen_ai.client.token.usage")
+    metric.histogram.aggregation_temporality = AggregationTemporality.AGGREGATION_TEMPORALITY_CUMULATIVE
+    metric.histogram.data_points.add(
+        sum=tokens,
+        count=1,
+        start_time_unix_nano=start_ns,
+        time_unix_nano=time_ns,
+        attributes=[
+            key_value("gen_ai.token.type", kind),
+            key_value("gen_ai.provider.name", "openai"),
+            key_value("gen_ai.response.model", "gpt-4o-2024-08-06"),
+        ],
+    )
+    return metric
+
+
+def counter(name: str, tokens: float, *, temporality: int = 1, **attributes: Value) -> Metric:
+    """A monotonic sum with one point, delta unless said."""
+    metric = Metric(name=name)
+    metric.sum.is_monotonic = True
+    metric.sum.aggregation_temporality = temporality  # type: ignore[assignment]
+    point = metric.sum.data_points.add(start_time_unix_nano=10, time_unix_nano=20)
+    point.attributes.extend(key_value(key, value) for key, value in attributes.items())
+    if isinstance(tokens, int):
+        point.as_int = tokens
+    else:
+        point.as_double = tokens
+    return metric

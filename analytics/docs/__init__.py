@@ -60,10 +60,10 @@ range asked for (by time of receipt), so they also count what was received then 
 | `duplicate` | those that were received before |
 | `rejected`, `rejected_by_reason` | those that were refused, with the reasons |
 | `found` | entries really in the segments of these periods |
-| `balanced` | received = stored + duplicate + rejected, and stored = found |
+| `balanced` | received = stored + duplicate + rejected, and stored = found; the same of `metrics` |
 | `unmetered_calls` | calls among the entries asked for whose usage was not sent: cost unknown |
 | `unpriced_calls` | calls among the entries asked for whose price is not known: cost unknown |
-| `metrics` | metric points received, not stored (the ledger keeps none) and rejected |
+| `metrics` | the same of metric points, counted apart; those that count no tokens are `not_stored` |
 | `segments` | committed objects of the ledger |
 
 A ledger with a missing or changed entry is not reported on; `spanward report` says which one it is.
@@ -101,7 +101,7 @@ For any other export name its columns: `--map day=Date --map model=SKU --map cos
 whose bill it is, and `--time-zone` where its days begin. Numbers are digits with a decimal point;
 thousands separators, other currencies and rows of another length are refused with line and column.
 
-The metric points that emitters send are not stored, and not compared.
+What emitters' metrics tell of tokens is not compared with a bill; `coverage` compares it with their calls.
 
 **Exit codes.** 0 all is explained, 1 something is not, 2 nothing could be compared.
 """

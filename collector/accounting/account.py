@@ -34,8 +34,8 @@ _MEMBER_COLUMNS = tuple(name for name in dict.fromkeys((*LINE, *COLUMNS)) if nam
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Recognising what is one call."""
 
-    max_records: int = 300_000
-    """How many of the newest records are remembered to be joined with later ones, at about 600 bytes of
+    max_records: int = 200_000
+    """How many of the newest records are remembered to be joined with later ones, at about 1 kB of
     memory each. A record that comes after more than this many others is booked as if it were alone."""
 
 

@@ -13,9 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.accounting.records import CALL, RECORD, Ints, Records
+from schemas.tables import LEDGER_COLUMNS
 
 Row = dict[str, Any]
 
+# Columns that are null throughout are not kept.
+_NOTHING: Row = dict.fromkeys(column.name for column in LEDGER_COLUMNS if column.name != "seq")
 # Rounds of "whoever is related to a relative": more would only serve whoever builds chains on purpose.
 _MAX_ROUNDS = 6
 # Slabs of up to this many records are joined: a table costs some 20 kB however few its rows.
@@ -53,7 +56,7 @@ def _joined(first: _Slab, second: _Slab) -> _Slab:
         first.start,
         np.concatenate([first.records, second.records]),
         np.concatenate([first.row_of, second.row_of + len(first.rows)]),
-        pa.concat_tables([first.rows, second.rows]).combine_chunks(),
+        pa.concat_tables([first.rows, second.rows], promote_options="default").combine_chunks(),
         {name: np.concatenate([chain, second.before[name]]) for name, chain in first.before.items()},
         np.concatenate([first.run, second.run]),
     )
@@ -144,7 +147,8 @@ class Window:
             self._lines = {number: line for number, line in self._lines.items() if number >= self._older.base}
             self._names = {number: name for number, name in self._names.items() if number >= self._older.base}
         start = self._newer.base + self._newer.size
-        self._newer.add(records, rows, row_of)
+        known = [name for name in rows.column_names if not len(rows) or rows[name].null_count < len(rows)]
+        self._newer.add(records, rows.select(known), row_of)
         self._names.update((start + place, name) for place, name in names.items())
 
     def related(self, new: Records) -> Ints:
@@ -173,10 +177,8 @@ class Window:
 
     def rows(self, numbers: Ints) -> list[Row]:
         """The rows of these records, which must be ascending."""
-        tables = []
-        for slab, places in self._slices(numbers):
-            tables.append(slab.rows.take(pa.array(slab.row_of[places])))
-        return pa.concat_tables(tables).to_pylist() if tables else []
+        taken = [slab.rows.take(pa.array(slab.row_of[places])) for slab, places in self._slices(numbers)]
+        return [_NOTHING | row for rows in taken for row in rows.to_pylist()]
 
     def set_states(self, numbers: Ints, records: Records) -> None:
         """Take over the states of these records."""
@@ -208,7 +210,7 @@ class Window:
                 hits = np.flatnonzero(pc.is_in(slab.rows["entry_id"], wanted).to_numpy(zero_copy_only=False))
                 place_of = np.argsort(slab.row_of)
                 for hit, row in zip(hits.tolist(), slab.rows.take(pa.array(hits)).to_pylist(), strict=True):
-                    found[row["entry_id"]] = (slab.start + int(place_of[hit]), row)
+                    found[row["entry_id"]] = (slab.start + int(place_of[hit]), _NOTHING | row)
         return found
 
     def _neighbours(

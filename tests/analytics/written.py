@@ -16,6 +16,7 @@ from schemas.tables import EntryKind
 NOON_NS = 1_795_521_600_000_000_000  # 2026-11-24T12:00:00Z
 SECOND_NS = 10**9
 HOUR_NS = 3600 * SECOND_NS
+_SIGNALS = {EntryKind.LOG: "logs", EntryKind.METRIC: "metrics"}
 
 
 class Written:
@@ -41,6 +42,7 @@ class Written:
             counts = Counts(
                 traces=SignalCounts(received=kept["traces"], stored=kept["traces"]),
                 logs=SignalCounts(received=kept["logs"], stored=kept["logs"]),
+                metrics=SignalCounts(received=kept["metrics"], stored=kept["metrics"]),
             )
         self._journal.append(pa.Table.from_pylist(filled, schema=ROW_SCHEMA), counts)
         self._journal.confirm(self._journal.next_frame)
@@ -62,8 +64,8 @@ class Written:
             "software_version": "0.0",
         }
         filled = base | row
-        if filled["kind"] in {EntryKind.CALL, EntryKind.TOOL, EntryKind.SPAN, EntryKind.LOG}:
-            filled.setdefault("signal", "logs" if filled["kind"] == EntryKind.LOG else "traces")
+        if filled["kind"] in {EntryKind.CALL, EntryKind.TOOL, EntryKind.SPAN, *_SIGNALS}:
+            filled.setdefault("signal", _SIGNALS.get(filled["kind"], "traces"))
         return {name: filled.get(name) for name in ROW_SCHEMA.names} | {"signal": filled.get("signal")}
 
 

@@ -12,7 +12,7 @@ from collector.dialects import DIALECTS
 from collector.dialects.dialect import wanted_keys
 from collector.pricing.book import PriceBook
 from collector.pricing.names import Names
-from collector.processing import Processing
+from collector.processing import Entries, Processing
 from collector.processors.dedupe import DedupeWindow
 from collector.processors.metric_points import without_points
 from collector.receivers.body import from_json
@@ -76,10 +76,14 @@ class Books:
 
     def book(self, rows: pa.Table) -> pa.Table:
         """Book received rows; returns all ledger rows that made."""
+        return self.make(rows).all()
+
+    def make(self, rows: pa.Table) -> Entries:
+        """Book received rows; returns what that made."""
         made = self._processing.process(rows)
         self._processing.commit(made)
         self.tables.append(made.all())
-        return made.all()
+        return made
 
     def process(self, rows: pa.Table) -> None:
         """A booking that fails before it is committed."""

@@ -11,13 +11,13 @@ import pytest
 from collector.dialects import DIALECTS
 from collector.dialects.dialect import wanted_keys
 from collector.frames import FrameLog
-from collector.receivers.commit_group import CommitGroup, Hooks, Reply, Request, Sender, read_payload
+from collector.receivers.commit_group import CommitGroup, Frame, Hooks, Reply, Request, Sender, read_payload
 from collector.receivers.config import Config, Limits
 from collector.receivers.decode import TableBuilder
 from schemas.errors import Fatal, Permanent, Retryable, SpanwardError
 from schemas.ids import AgentPath, TenantPath
 from schemas.quantities import Size
-from tests.otlp import logs, metrics, span, traces
+from tests.otlp import logs, metrics, metrics_of, span, token_usage, traces
 
 SENDER = Sender(AgentPath("acme", "support", "triage"), "key-1")
 OTHER = Sender(AgentPath("other", "sales", "writer"), "key-2")
@@ -86,6 +86,25 @@ def test_all_signals_are_acknowledged_and_metrics_are_counted_as_not_stored(grou
     assert header.received == {"traces": 1, "logs": 2, "metrics": 3}
     assert header.not_stored == {"metrics": 3}
     assert len(rows) == 3
+
+
+def test_points_that_count_tokens_are_rows_of_their_senders_and_the_others_are_counted(group: Group) -> None:
+    requests = [
+        Request(
+            sender,
+            "metrics",
+            metrics_of(token_usage(), *metrics(2).resource_metrics[0].scope_metrics[0].metrics).SerializeToString(),
+        )
+        for sender in (SENDER, OTHER)
+    ]
+    broken = Request(SENDER, "metrics", b"\x0a\xff\xff")
+    answers = group.submit(requests[0], good(), broken, requests[1])
+    assert [type(answer) for answer in answers] == [Reply, Reply, Permanent, Reply]
+    header, rows = read_payload(next(group.spool.read(0)).payload)
+    assert header == Frame(header.received_time, {"metrics": 6, "traces": 2}, {}, {"metrics": 4})
+    assert rows["signal"].to_pylist() == ["traces", "traces", "metrics", "metrics"]
+    assert rows["org"].to_pylist() == ["acme", "acme", "acme", "other"]
+    assert rows["metric.input_tokens"].to_pylist() == [None, None, 100, 100]
 
 
 def test_a_full_spool_is_a_retryable_refusal_and_later_requests_succeed(tmp_path: Path) -> None:
