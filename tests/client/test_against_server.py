@@ -116,3 +116,13 @@ def test_a_voided_hold_cannot_be_settled(client: Client) -> None:
         with pytest.raises(Rejected) as caught:
             held.settle(cost_usd="0.1")
     assert caught.value.status == 409
+
+
+def test_with_a_tenants_key_the_agent_that_asks_is_named(server: Served) -> None:
+    key = json.loads(server.run("keys", "create", "--tenant", "acme/support", "--json"))["key"]
+    with Client(Settings(endpoint=server.url("control"), api_key=key, timeout_s=60)) as asking:
+        decision = asking.check(model="gpt-4.1", provider="openai", input_tokens=10, agent="triage")
+        assert decision.budgets
+        assert {budget.scope for budget in decision.budgets} == {AGENT}
+        with pytest.raises(Rejected):
+            asking.check(model="gpt-4.1", provider="openai", input_tokens=10)

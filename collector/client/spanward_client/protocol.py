@@ -43,6 +43,8 @@ class Question(TypedDict, total=False):
     """Upper bound of the input; the hold is this times the price."""
     max_output_tokens: int | None
     """The limit sent to the provider; without one the server assumes its default."""
+    agent: str
+    """Id of the agent that asks: needed with a tenant's key, of which many agents make use."""
     labels: Mapping[str, str] | None
     """Free words that go to the ledger with the decision."""
     idempotency_key: str | None
