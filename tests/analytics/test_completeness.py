@@ -31,13 +31,13 @@ def said(data_dir: Path, name: str = "spend", **query: object) -> dict[str, Any]
 
 
 def test_everything_received_is_accounted_for_over_all_bookings_and_segments(ledger: Written) -> None:
-    log = {"kind": EntryKind.LOG}
+    log, point = {"kind": EntryKind.LOG}, {"kind": EntryKind.METRIC}
     first = Counts(
         traces=SignalCounts(received=6, stored=2, duplicate=1, rejected={"too_large": 3}),
         logs=SignalCounts(received=2, stored=1, rejected={"malformed": 1}),
-        metrics=SignalCounts(received=9, not_stored=7, rejected={"malformed": 2}),
+        metrics=SignalCounts(received=9, stored=2, duplicate=1, not_stored=4, rejected={"malformed": 2}),
     )
-    ledger.book(call(), call(), log, counts=first)
+    ledger.book(call(), point, call(), log, point, counts=first)
     ledger.book(counts=Counts(traces=SignalCounts(received=4, rejected={"malformed": 4})))
     ledger.seal()
     ledger.book(call(), unmetered(), call(cost_nano_usd=None), failed())
@@ -55,7 +55,7 @@ def test_everything_received_is_accounted_for_over_all_bookings_and_segments(led
         "balanced": True,
         "unmetered_calls": 1,
         "unpriced_calls": 1,
-        "metrics": {"received": 9, "not_stored": 7, "rejected": 2},
+        "metrics": {"received": 9, "stored": 2, "duplicate": 1, "rejected": 2, "not_stored": 4, "found": 2},
         "segments": 2,
     }
 
@@ -114,6 +114,38 @@ def test_entries_missing_from_a_segment_make_the_report_incomplete(ledger: Writt
     )
 
 
+@pytest.mark.parametrize("stored", [1, 3])
+def test_points_that_are_not_there_or_not_accounted_for_make_the_report_incomplete(
+    ledger: Written, stored: int
+) -> None:
+    counted = SignalCounts(received=stored + 5, stored=stored, not_stored=5)
+    own = Counts(traces=SignalCounts(received=1, stored=1), metrics=counted)
+    ledger.book(call(), {"kind": EntryKind.METRIC}, {"kind": EntryKind.METRIC}, counts=own)
+    ledger.seal()
+    assert said(ledger.data_dir)["balanced"] is False
+    page = written(answer(ledger.data_dir, "spend"), "table").decode()
+    assert page.endswith(
+        "INCOMPLETE: received 1, accounted for stored 1 + duplicate 0 + rejected 0; 1 stored entries found; metric "
+        f"points received {stored + 5}, accounted for stored {stored} + duplicate 0 + rejected 0 + not stored 5, 2 found\n"
+    )
+
+
+@given(st.lists(st.integers(0, 9), min_size=4, max_size=4), st.integers(0, 2), st.integers(0, 2))
+def test_metrics_balance_exactly_when_nothing_is_lost(parts: list[int], lost: int, missing: int) -> None:
+    stored, duplicate, rejected, not_stored = parts
+    made = Metrics(
+        received=sum(parts) + lost,
+        stored=stored,
+        duplicate=duplicate,
+        rejected=rejected,
+        not_stored=not_stored,
+        found=stored + missing,
+    )
+    assert made.balanced == (lost == missing == 0)
+    assert bool(made.sentence()) == (sum(parts) + lost + stored + missing > 0)
+    assert (", accounted for" in made.sentence()) == (not made.balanced)
+
+
 def test_a_conservation_entry_that_is_no_account_stops_the_report(ledger: Written) -> None:
     ledger.book({"kind": EntryKind.CONSERVATION, "detail": '{"traces": 5}'})
     ledger.seal()
@@ -158,6 +190,6 @@ def _account(received: int, stored: int, duplicate: int, reasons: dict[str, int]
         balanced=True,
         unmetered_calls=unknown.get("unmetered_calls", 0),
         unpriced_calls=unknown.get("unpriced_calls", 0),
-        metrics=Metrics(received=0, not_stored=0, rejected=0),
+        metrics=Metrics(),
         segments=1,
     )

@@ -121,7 +121,28 @@ def test_everything_recorded_was_accepted_and_is_accounted_for(replayed: Served)
     completeness = report["completeness"]
     assert completeness["balanced"]
     assert completeness["rejected"] == 0
+    points = completeness["metrics"]
+    assert points["received"] == points["stored"] + points["not_stored"]
+    assert points["found"] == points["stored"] > 400
     assert {row["agent"] for row in report["rows"]} >= {"openai-official", "anthropic-official", "litellm-otel"}
+
+
+@pytest.mark.parametrize(
+    ("emitter", "told"),
+    [
+        ("claude-code", (4_415, 189)),
+        ("claude-code-grpc-cumulative", (4_415, 189)),
+        ("codex-cli", (1_657, 159)),
+        ("gemini-cli", (1_259, 88)),
+        ("openai-official", (7_519, 982)),
+    ],
+)
+def test_coverage_says_what_an_emitters_metrics_tell_beside_its_calls(
+    replayed: Served, emitter: str, told: tuple[int, int]
+) -> None:
+    (row,) = replayed.report("coverage", "--by", "agent", "--agent", f"default/default/{emitter}")["rows"]
+    assert (row["metric_input_tokens"], row["metric_output_tokens"]) == told
+    assert "metrics tell" not in row["advice"]
 
 
 def test_sending_all_of_one_emitter_again_changes_nothing(replayed: Served) -> None:
