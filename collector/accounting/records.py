@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.accounting import Role
+from schemas.accounting import Role, Rule
 
 Hashes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
@@ -54,6 +54,7 @@ COLUMNS = (
     "tenant", "org", "signal", "trace_id", "span_id", "parent_span_id", "response_id", "tool_call_id", "tool_name",
     "service_name", "scope_name", "model", "event_time", "duration_ns", "input_tokens", "output_tokens",
     "accounting_role", "operation", "metered", "outcome", "claimed_agent", "claim_source", "entry_id", "credential_id",
+    "accounting_rule",
 )  # fmt: skip
 
 # Shorter ids are no ids across traces: local models number their tool calls from 0.
@@ -108,6 +109,7 @@ def _facts(made: Records, rows: pa.Table) -> None:
     made["metered"] = _numpy(pc.fill_null(rows["metered"], False))
     made["failed"] = _numpy(pc.fill_null(pc.equal(rows["outcome"], "error"), False)) & ~made["metered"]
     made["embeds"] = _numpy(pc.fill_null(pc.equal(rows["operation"], "embeddings"), False))
+    made["stored"] = _numpy(pc.fill_null(pc.equal(rows["accounting_rule"], Rule.STORED_RESPONSE), False))
     made["start"] = _numpy(rows["event_time"])
     made["end"] = made["start"] + _numpy(pc.fill_null(rows["duration_ns"], 0))
     made["input"] = _numpy(pc.fill_null(rows["input_tokens"], -1))

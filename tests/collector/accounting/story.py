@@ -9,7 +9,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from tests.captures_on_disk import Recorded
 from tests.collector.booking import AGENT, TENANT, Books, decode
-from tests.otlp import CHAT, Value, span, traces
+from tests.otlp import CHAT, Value, key_value, span, traces
 
 START = 1_790_000_000_000_000_000
 MS = 1_000_000
@@ -30,6 +30,7 @@ class Circumstances(TypedDict, total=False):
     service: str
     failed: bool
     tenant_key: bool
+    main_agent: str
 
 
 def told(name: str, attributes: Mapping[str, Value], under: str = "", **given: Unpack[Circumstances]) -> pa.Table:
@@ -42,6 +43,9 @@ def told(name: str, attributes: Mapping[str, Value], under: str = "", **given: U
     made.status.code = Status.STATUS_CODE_ERROR if given.get("failed") else Status.STATUS_CODE_UNSET
     request = traces(made, service=given.get("service", "app"))
     request.resource_spans[0].scope_spans[0].scope.name = given.get("scope", "one")
+    if "main_agent" in given:
+        resource = request.resource_spans[0].resource
+        resource.attributes.append(key_value("gen_ai.main_agent.name", given["main_agent"]))
     recorded = Recorded("traces", "http", request.SerializeToString(), as_json=False)
     return decode([recorded], owner=TENANT if given.get("tenant_key") else AGENT)
 

@@ -198,6 +198,24 @@ def test_under_a_tenant_key_a_call_belongs_to_the_nearest_agent_above_it_also_wh
         assert {row["attribution_source"] for row in rows_booked if row["agent"] == "weather-agent"} == {"ancestor"}
 
 
+def test_without_an_agent_in_the_trace_the_resource_names_it() -> None:
+    main = book(told("call", CHAT, tenant_key=True, main_agent="Front Desk")).all().to_pylist()[0]
+    assert (main["agent"], main["claimed_agent"], main["attribution_source"]) == (
+        "front-desk",
+        "Front Desk",
+        "main_agent",
+    )
+    service = book(told("call", CHAT, tenant_key=True, service="Billing Bot")).all().to_pylist()[0]
+    assert (service["agent"], service["attribution_source"]) == ("billing-bot", "service")
+
+
+def test_a_stored_response_that_is_fetched_is_never_billed() -> None:
+    fetched = CHAT | {"gen_ai.operation.name": "fetch_response", "gen_ai.response.id": "resp_stored"}
+    books = book(told("fetch", fetched))
+    assert bill(books)["calls"] == 0
+    assert rules(books) == {"fetch": Rule.STORED_RESPONSE}
+
+
 def test_the_key_of_an_agent_names_it_whatever_the_spans_claim() -> None:
     books = book([told("call", CHAT, under="run"), told("run", AGENT_RUN | {"gen_ai.agent.name": "Other"})])
     call = next(row for row in books.all().to_pylist() if row["kind"] == "call")
