@@ -30,8 +30,7 @@ from collector.processors.entries import (
     row_entries,
     spends,
 )
-from collector.processors.metric_points import SIGNAL
-from collector.processors.normalise import normalise
+from collector.processors.normalise import POINTS, normalise
 from collector.processors.price import price
 
 _NOTHING = ENTRY_SCHEMA.empty_table()
@@ -92,7 +91,7 @@ class Processing:
         kept, dropped = normalised.filter(keep), normalised.filter(pc.invert(keep))
         conflict = verdicts.conflict[verdicts.keep]
         numbered = kept.append_column("entry_id", entry_ids(len(kept), self._clock()))
-        is_point = is_one_of(kept["signal"], (SIGNAL,))
+        is_point = is_one_of(kept["signal"], (POINTS,))
         plan = self._account.plan(numbered.filter(pa.array(~is_point)))
         points = self._forgetful.plan(numbered.filter(pa.array(is_point))).rows if is_point.any() else None
         return Entries(

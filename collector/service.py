@@ -36,7 +36,7 @@ from collector.ledger.writer import LedgerWriter
 from collector.pipeline import Booker, Parts
 from collector.processing import Processing
 from collector.processors.dedupe import DedupeWindow
-from collector.processors.metric_points import without_points
+from collector.processors.normalise import without_points
 from collector.processors.price_book import price_book
 from collector.receivers.builders import builder_factory
 from collector.receivers.commit_group import CommitGroup, Hooks, Sender

@@ -34,7 +34,7 @@ class SignalCounts(msgspec.Struct, frozen=True, kw_only=True):
 class Counts(msgspec.Struct, frozen=True, kw_only=True, rename={"from_ns": "from", "to_ns": "to"}):
     """What became of everything received between two times (Unix ns, both included), by signal.
 
-    Metrics alone may be received and not stored. Without times nothing was received.
+    Metric points alone may be received and not stored: those that count no tokens. Without times nothing was received.
     """
 
     traces: SignalCounts = SignalCounts()
@@ -54,6 +54,6 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True, rename={"from_ns": "from
 
     @property
     def balanced(self) -> bool:
-        """Whether every signal is accounted for, and nothing but metrics was left out of the store."""
+        """Whether every signal is accounted for, and nothing but metric points was left out of the store."""
         complete = self.traces.balanced and self.logs.balanced and self.metrics.balanced
         return complete and self.traces.not_stored == self.logs.not_stored == 0

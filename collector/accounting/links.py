@@ -14,12 +14,14 @@ from typing import NamedTuple
 import numpy as np
 
 from collector.accounting.groups import Groups
-from collector.accounting.records import CALL, ECHO, TOOL, Bools, Hashes, Ints, Records
+from collector.accounting.records import AGGREGATE, CALL, ECHO, TOOL, Bools, Hashes, Ints, Records
 from collector.accounting.tree import Forest
 from schemas.accounting import Rule
 
 # One process, two clocks reads: a wrapper may end this much before what it wraps.
 _SLACK_NS = 2_000_000
+# Without usage only calls of about the same length are taken for one; below this length is no matter.
+_SHORT_NS = 50_000_000
 # Clocks of two hosts may differ by this much.
 _CLOCK_SKEW_NS = 1_000_000_000
 # Records of one id at one time that a further one is compared with.
@@ -62,8 +64,8 @@ def _join_same_id(groups: Groups, records: Records, name: str, among: Bools, why
     """Join records of one id that tell of one time, or that one sender told at different times.
 
     Ids are the provider's to make unique, and some do not. Whoever is wrong about it must not make
-    another call disappear: of one id, other usage is another call, unless two instrumentations tell
-    it at one time.
+    another call disappear: of one id, other usage is another call, unless two instrumentations of
+    one key tell it at one time.
     """
     repeated = {key for _, key in _repeated(records[name], among)}
     if not repeated:
@@ -71,40 +73,63 @@ def _join_same_id(groups: Groups, records: Records, name: str, among: Bools, why
     where = np.flatnonzero(among & np.isin(records[name], np.array(sorted(repeated), np.uint64)))
     order = where[np.lexsort((records["node"][where], records["end"][where], records["start"][where]))]
     for members in _members(records[name][order], order).values():
-        open_: list[int] = []
-        senders: dict[tuple[int, int], _Sender] = defaultdict(_Sender)
-        for record in members:
-            start = records["start"][record] - _CLOCK_SKEW_NS
-            open_ = [each for each in open_ if records["end"][each] >= start][-_MAX_OPEN:]
-            twin = next((each for each in open_ if _may_be_one(records, each, record)), None)
-            if twin is not None:
-                groups.join(twin, record, why)
-            open_.append(record)
-            sender = senders[int(records["service"][record]), int(records["credential"][record])]
-            known = sender.same(record, _usage(records, record))
-            if known is not None:
-                groups.join(known, record, why)
+        calls: list[_SameId] = []
+        for telling in (_Member(records, record) for record in members):
+            recent = calls[-_MAX_OPEN:]
+            # The same usage before usage that is not known before other usage.
+            fits = [(call.likeness(telling), number) for number, call in enumerate(recent) if call.takes(telling)]
+            if fits:
+                call = recent[max(fits)[1]]
+                groups.join(call.record, telling.record, why)
+                call.add(telling)
+            else:
+                calls.append(_SameId(telling))
 
 
-class _Sender:
-    """What one sender told of one id so far, in order of time.
+class _Member:
+    """What one record of an id says."""
 
-    `current` is the newest record, of the usage `told`: None until one says it.
-    """
+    def __init__(self, records: Records, record: int) -> None:
+        one = records[record]
+        self.record = record
+        self.start, self.end = int(one["start"]), int(one["end"])
+        self.scope, self.credential = int(one["scope"]), int(one["credential"])
+        self.sender = (int(one["service"]), self.credential)
+        self.usage = _usage(records, record)
 
-    def __init__(self) -> None:
-        self._current: int | None = None
-        self._told: tuple[int, int] | None = None
-        self._by_usage: dict[tuple[int, int], int] = {}
 
-    def same(self, record: int, usage: tuple[int, int] | None) -> int | None:
-        """An earlier record that this one tells again, if there is one."""
-        known = self._current if usage is None or self._told in {None, usage} else self._by_usage.get(usage)
-        self._current = record
-        if usage is not None:
-            self._told = usage
-            self._by_usage[usage] = record
-        return known
+class _SameId:
+    """The records of one id that are one call, so far, in order of time."""
+
+    def __init__(self, first: _Member) -> None:
+        self.record = first.record
+        self._end = first.end
+        self._usage: dict[int, tuple[int, int]] = {}
+        """By scope."""
+        self._senders: set[tuple[int, int]] = set()
+        self._credentials: set[int] = set()
+        self.add(first)
+
+    def add(self, telling: _Member) -> None:
+        """This record is of it."""
+        self._end = max(self._end, telling.end)
+        self._senders.add(telling.sender)
+        if telling.usage is not None:
+            self._usage.setdefault(telling.scope, telling.usage)
+            self._credentials.add(telling.credential)
+
+    def takes(self, telling: _Member) -> bool:
+        """Whether this record may be of it."""
+        if telling.start > self._end + _CLOCK_SKEW_NS and telling.sender not in self._senders:
+            return False
+        if telling.usage is None or not self._usage or telling.usage in self._usage.values():
+            return True
+        at_one_time = telling.start <= self._end + _CLOCK_SKEW_NS
+        return at_one_time and telling.scope not in self._usage and self._credentials == {telling.credential}
+
+    def likeness(self, telling: _Member) -> int:
+        """How well the record fits."""
+        return 2 if telling.usage in self._usage.values() else int(telling.usage is None or not self._usage)
 
 
 def _usage(records: Records, record: int) -> tuple[int, int] | None:
@@ -113,17 +138,16 @@ def _usage(records: Records, record: int) -> tuple[int, int] | None:
     return int(records["input"][record]), max(0, int(records["output"][record]))
 
 
-def _may_be_one(records: Records, first: int, second: int) -> bool:
-    usages = {_usage(records, first), _usage(records, second)} - {None}
-    return len(usages) < 2 or bool(records["scope"][first] != records["scope"][second])
-
-
 def _join_nested(groups: Groups, records: Records, forest: Forest) -> Bools:
     """A call and the one call inside it are one; the call around several others is returned as their sum."""
     sums = np.zeros(len(records), np.bool_)
     calls = (records["role"] == CALL) & ~records["log"]
     inside = np.flatnonzero((records["role"] == CALL) | (records["role"] == ECHO))
-    around = forest.nearest(forest.node_of[inside], forest.mask(calls))
+    # A tool or an agent in between does work of its own: what it calls is not the call around it.
+    is_call = forest.mask(calls)
+    between = forest.mask((records["role"] == TOOL) | (records["role"] == AGGREGATE))
+    around = forest.nearest(forest.node_of[inside], is_call | between)
+    around = np.where((around >= 0) & is_call[around], around, -1)
     inside, around = inside[around >= 0], around[around >= 0]
     if not len(inside):
         return sums
@@ -139,30 +163,37 @@ def _join_nested(groups: Groups, records: Records, forest: Forest) -> Bools:
             groups.join(whole, record, Rule.ECHO)
         elif records["embeds"][record] == records["embeds"][whole]:
             parts[node].append(record)
-    for node, found in parts.items():
-        _join_parts(groups, records, of_node[node], found, sums)
+    _join_parts(groups, records, {node: (of_node[node], found) for node, found in parts.items()}, sums)
     return sums
 
 
-def _join_parts(groups: Groups, records: Records, outer: list[int], inner: list[int], sums: Bools) -> None:
-    answered = [record for record in inner if not records["failed"][record]]
-    parts = {groups.find(record): record for record in sorted(answered or inner)}
-    if groups.find(outer[0]) in parts:
-        return
-    if len(parts) == 1:
-        inside = next(iter(parts.values()))
-        alike = bool(records["failed"][outer].all()) == (not answered)
-        if alike and not _are_two(records, outer[0], inside):
+def _join_parts(groups: Groups, records: Records, nested: dict[int, tuple[list[int], list[int]]], sums: Bools) -> None:
+    """Decide over all nodes as the groups were before any of them: no decision may hang on another's turn."""
+    single: list[tuple[list[int], int]] = []
+    unit = groups.names()
+    for outer, inner in nested.values():
+        answered = [record for record in inner if not records["failed"][record]]
+        parts = {int(unit[record]): record for record in answered or inner}
+        if int(unit[outer[0]]) in parts:
+            continue
+        if len(parts) > 1:
+            sums[outer] = _may_be_sum(records, outer[0], list(parts.values()))
+        elif bool(records["failed"][outer].all()) == (not answered):
+            single.append((outer, next(iter(parts.values()))))
+    # A call around one that is a sum is a sum too.
+    while over := [pair for pair in single if sums[pair[1]]]:
+        for outer, _ in over:
+            sums[outer] = True
+        single = [pair for pair in single if not sums[pair[1]]]
+    for outer, inside in single:
+        if not _are_two(records, outer[0], inside):
             groups.join(outer[0], inside, Rule.NESTED)
-    elif _may_be_sum(records, outer[0], list(parts.values())):
-        sums[outer] = True
 
 
 def _are_two(records: Records, outer: int, inner: int) -> bool:
-    """Whether a call and one inside it have ids and usage of their own: a guardrail's call, say."""
+    """Whether a call and one inside it are two: a guardrail's call, say. LiteLLM's ids are its own."""
     ids = {int(records["response"][outer]), int(records["response"][inner])} - {0}
-    usages = {_usage(records, outer), _usage(records, inner)} - {None}
-    return len(ids) > 1 and len(usages) > 1
+    return len(ids) > 1 and _usage(records, outer) != _usage(records, inner)
 
 
 def _may_be_sum(records: Records, outer: int, parts: list[int]) -> bool:
@@ -202,7 +233,7 @@ def _join_by_time(groups: Groups, records: Records, sums: Bools) -> None:
         told = {name: _Telling(records, np.array(members)) for name, members in units.items()}
         for first, second in _candidates(told):
             a, b = told[groups.find(first)], told[groups.find(second)]
-            if a is not b and a.strange_to(b):
+            if a is not b and a.may_be(b):
                 groups.join(first, second, Rule.SAME_TIME)
                 told[groups.find(first)] = a.with_(b)
 
@@ -224,19 +255,29 @@ class _Telling:
 
     def with_(self, other: "_Telling") -> "_Telling":
         """Both as one."""
+        if other.metered and not self.metered:
+            self.metered, self.usage = True, other.usage
         self.scopes |= other.scopes
         self.responses |= other.responses
+        self.models |= other.models
+        self.start, self.end = min(self.start, other.start), max(self.end, other.end)
         return self
 
-    def strange_to(self, other: "_Telling") -> bool:
-        """Whether two instrumentations told them, and no ids say whether they are one."""
-        return self.scopes.isdisjoint(other.scopes) and not (self.responses and other.responses)
+    def may_be(self, other: "_Telling") -> bool:
+        """Whether the two may be one call that two instrumentations told, and no ids say whether they are."""
+        return (
+            self.scopes.isdisjoint(other.scopes)
+            and not (self.responses and other.responses)
+            and (self.holds(other) or other.holds(self))
+            and self._agrees(other)
+        )
 
-    def agrees(self, other: "_Telling") -> bool:
-        """Whether the two may be one call, their ids aside."""
+    def _agrees(self, other: "_Telling") -> bool:
+        known = self.metered and other.metered
+        longer, shorter = sorted((self.end - self.start, other.end - other.start), reverse=True)
         return (
             self.kind == other.kind
-            and (not (self.metered and other.metered) or self.usage == other.usage)
+            and (self.usage == other.usage if known else longer - shorter <= max(longer // 2, _SHORT_NS))
             and (not (self.models and other.models) or not self.models.isdisjoint(other.models))
         )
 
@@ -249,7 +290,7 @@ def _candidates(told: dict[int, _Telling]) -> list[tuple[int, int]]:
     """Pairs that may be one, the surest and closest in time first."""
     found = set()
     for (first, a), (second, b) in _neighbours(told):
-        if a.strange_to(b) and (a.holds(b) or b.holds(a)) and a.agrees(b):
+        if a.may_be(b):
             apart = abs((a.end - a.start) - (b.end - b.start))
             (low, one), (high, other) = sorted([(a.order, first), (b.order, second)])
             # Agreement of two metered ones is proof; without usage time alone must do.

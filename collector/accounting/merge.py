@@ -20,16 +20,13 @@ _FILLED = (
     "provider", "request_model", "service_tier", "region", "server_address", "response_id", "request_id",
     "conversation_id", "decision_id", "emitted_cost_nano_usd",
 )  # fmt: skip
-# Classes and the class they are part of.
-_PARTS = {
-    "cache_read_tokens": "input_tokens",
-    "cache_write_tokens": "input_tokens",
-    "input_audio_tokens": "input_tokens",
-    "cache_write_1h_tokens": "cache_write_tokens",
-    "reasoning_tokens": "output_tokens",
-    "output_audio_tokens": "output_tokens",
+# Each class and the classes that are part of it.
+_PARTS_OF = {
+    "input_tokens": ("cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens", "input_audio_tokens"),
+    "cache_write_tokens": ("cache_write_1h_tokens",),
+    "output_tokens": ("reasoning_tokens", "output_audio_tokens"),
 }
-TOKENS = ("input_tokens", "output_tokens", *_PARTS)
+TOKENS = ("input_tokens", "output_tokens", *_PARTS_OF["input_tokens"], *_PARTS_OF["output_tokens"])
 DIMENSIONS = (
     "org", "tenant", "agent", "claimed_agent", "claim_source", "attribution_source", "provider", "model",
     "response_model", "operation", "service_tier", "region", "service_name", "event_time", "metered", "tool_name",
@@ -57,16 +54,16 @@ def merged(told: list[Told], rule: str) -> tuple[Told, Row]:
     rest = [each.row for each in ranked[1:]]
     _fill(line, rest)
     _fill_parts(line, rest)
-    _attribute(line, told)
+    _attribute(line, told, carrier)
     line["event_time"] = _call_time(carrier, told)
     return carrier, line
 
 
-def attribute(rows: Row, name: str, source: str) -> None:
+def attribute(row: Row, name: str, source: str) -> None:
     """Give a row the agent it is claimed for; a key that belongs to one agent has named it already."""
-    rows["claimed_agent"], rows["claim_source"] = name, source
-    if rows["attribution_source"] != "credential":
-        rows["agent"], rows["attribution_source"] = agent_id(name), source
+    row["claimed_agent"], row["claim_source"] = name, source
+    if row["attribution_source"] != "credential":
+        row["agent"], row["attribution_source"] = agent_id(name), source
 
 
 def as_told(row: Row) -> Row:
@@ -119,26 +116,35 @@ def _fill(line: Row, others: Iterable[Row]) -> None:
 
 
 def _fill_parts(line: Row, others: Iterable[Row]) -> None:
-    """A class the carrier does not split off, from a row that counted the same whole."""
+    """Classes the carrier does not split off, from a row that counted the same whole: all of a whole from one row."""
     for row in others:
-        for part, whole in _PARTS.items():
-            if line[part] is None and row[part] is not None and row[whole] == line[whole] is not None:
-                line[part] = row[part]
+        for whole, parts in _PARTS_OF.items():
+            if row[whole] == line[whole] is not None and not any(line[part] for part in parts):
+                line.update({part: row[part] for part in parts if row[part] is not None})
 
 
-def _attribute(line: Row, told: list[Told]) -> None:
-    """The agent is the one named closest to the work, then the outermost record's."""
-    outermost = min(
-        told, key=lambda each: (each.start, -each.end, _hex(each.row["trace_id"]), _hex(each.row["span_id"]))
-    )
-    line["agent"], line["attribution_source"] = outermost.row["agent"], outermost.row["attribution_source"]
+def _attribute(line: Row, told: list[Told], carrier: Told) -> None:
+    """The agent is the one named closest to the work. Who pays is the key's agent, where a key names one.
+
+    Of several keys that tell the same usage the outermost pays, which is the agent's and not the
+    gateway's; nobody pays for usage only others tell.
+    """
+    usage = [carrier.row[name] for name in ("metered", "input_tokens", "output_tokens")]
+    paying = [
+        each for each in told if [each.row[name] for name in ("metered", "input_tokens", "output_tokens")] == usage
+    ]
+    by_key = [each for each in paying if each.row["attribution_source"] == "credential"]
+    by_key = by_key or [each for each in told if each.row["attribution_source"] == "credential"]
+    payer = min(by_key or paying, key=_outermost).row
+    line["agent"], line["attribution_source"] = payer["agent"], payer["attribution_source"]
     claiming = [each for each in told if each.row["claimed_agent"] is not None]
     if claiming:
-        best = min(
-            claiming,
-            key=lambda each: (_SOURCES[each.row["claim_source"]], each.start, -each.end, each.row["claimed_agent"]),
-        )
+        best = min(claiming, key=lambda each: (_SOURCES[each.row["claim_source"]], *_outermost(each)))
         attribute(line, best.row["claimed_agent"], best.row["claim_source"])
+
+
+def _usage(told: Told) -> tuple[Any, ...]:
+    return tuple(told.row[name] for name in ("metered", "input_tokens", "output_tokens"))
 
 
 def _call_time(carrier: Told, told: list[Told]) -> int:

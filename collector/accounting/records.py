@@ -57,7 +57,10 @@ COLUMNS = (
     "accounting_rule",
 )  # fmt: skip
 
-# Shorter ids are no ids across traces: local models number their tool calls from 0.
+# What emitters write for "none", and the numbers Ollama draws from 0 to 998: they meet by chance.
+_NO_ID = r"(?i)^\s*$|^(none|null|nil|unknown|undefined|n/a)$|^\d{1,11}$|^(chatcmpl|cmpl|resp|msg|call)[-_]?\d{1,6}$"
+_MIN_ID = 6
+# Shorter ids of tool calls are none across traces: local models number theirs in each.
 _MIN_GLOBAL_TOOL_ID = 12
 
 
@@ -97,7 +100,7 @@ def mix(first: Hashes, second: Hashes) -> Hashes:
 def _tools(made: Records, rows: pa.Table, owner: Hashes) -> None:
     if rows["tool_name"].null_count == rows["tool_call_id"].null_count == len(rows):
         return
-    call = _distinct(rows["tool_call_id"])
+    call = _distinct(_unique_ids(rows["tool_call_id"]))
     long = _numpy(pc.greater_equal(pc.fill_null(pc.utf8_length(rows["tool_call_id"]), 0), _MIN_GLOBAL_TOOL_ID))
     made["tool_call"] = np.where(call == 0, 0, mix(np.where(long, owner, made["trace"]), call))
     made["tool_name"] = _texts(rows["tool_name"])
@@ -119,12 +122,13 @@ def _facts(made: Records, rows: pa.Table) -> None:
     made["claims"] = _numpy(pc.and_(own, pc.is_valid(rows["claimed_agent"])))
 
 
-def _unique_ids(response_id: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Without the numbers from 0 to 998 that Ollama draws as ids: they meet by chance."""
-    if response_id.null_count == len(response_id):
-        return response_id
-    drawn = pc.match_substring_regex(response_id, r"^chatcmpl-\d{1,3}$")
-    return pc.if_else(drawn, pa.scalar(None, pa.string()), response_id)
+def _unique_ids(ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The ids that can tell one call from another; the others are none."""
+    if ids.null_count == len(ids):
+        return ids
+    short = pc.less(pc.utf8_length(ids), _MIN_ID)
+    none = pc.or_(short, pc.match_substring_regex(ids, _NO_ID))
+    return pc.if_else(none, pa.scalar(None, pa.string()), ids)
 
 
 def _undated(model: pa.ChunkedArray) -> pa.ChunkedArray:

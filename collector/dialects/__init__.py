@@ -5,6 +5,8 @@ a scope of their own come first, then platforms and vocabularies with marks of t
 conventions are what remains.
 """
 
+from collections.abc import Mapping
+
 from collector.dialects import (
     anthropic,
     codex_cli,
@@ -18,7 +20,7 @@ from collector.dialects import (
     strands,
     vercel_ai,
 )
-from collector.dialects.dialect import Dialect
+from collector.dialects.dialect import Dialect, TokenMetric
 
 DIALECTS: tuple[Dialect, ...] = (
     anthropic.CLAUDE_CODE,
@@ -42,3 +44,7 @@ DIALECTS: tuple[Dialect, ...] = (
     openllmetry.DIALECT,
     genai.DIALECT,
 )
+TOKEN_METRICS: Mapping[str, TokenMetric] = {
+    name: metric for dialect in DIALECTS for name, metric in dialect.token_metrics.items()
+}
+"""Metrics that count tokens, by name; whoever sends one means the same."""

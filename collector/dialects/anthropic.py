@@ -9,7 +9,7 @@ Either may be switched on without the other, so both are calls; they share the i
 request, which stands in for the response's: no record has that. Its input leaves cached tokens out.
 """
 
-from collector.dialects.dialect import GENAI_COLUMNS, GENAI_OPERATIONS, Dialect
+from collector.dialects.dialect import GENAI_COLUMNS, GENAI_OPERATIONS, POINT_INPUT, POINT_OUTPUT, Dialect, TokenMetric
 
 SDK = Dialect(
     name="anthropic_sdk",
@@ -63,6 +63,18 @@ CLAUDE_CODE = Dialect(
         "Set CLAUDE_CODE_ENABLE_TELEMETRY=1 and OTEL_LOGS_EXPORTER=otlp: each call is a log event with its cost."
         " One-hour cache writes are not told apart, so the emitted cost is the better one where they are used."
     ),
+    token_metrics={
+        "claude_code.token.usage": TokenMetric(
+            type_key="type",
+            types={
+                "input": POINT_INPUT,
+                "cacheRead": (*POINT_INPUT, "cache_read_tokens"),
+                "cacheCreation": (*POINT_INPUT, "cache_write_tokens"),
+                "output": POINT_OUTPUT,
+            },
+            texts={"request_model": ("model",)},
+        )
+    },
 )
 CLAUDE_CODE_SPANS = Dialect(
     name="claude_code_spans",

@@ -4,7 +4,7 @@ The event has counts, as text, only when it tells of a completed response; the o
 stream have none and are no calls.
 """
 
-from collector.dialects.dialect import ECHO_OPERATION, Dialect
+from collector.dialects.dialect import ECHO_OPERATION, POINT_INPUT, POINT_OUTPUT, Dialect, TokenMetric
 
 DIALECT = Dialect(
     name="codex_cli",
@@ -29,4 +29,11 @@ DIALECT = Dialect(
         "Set [otel] exporter (its log events) in config.toml: trace_exporter alone bills nothing."
         " Unset OTEL_EXPORTER_OTLP_COMPRESSION, with which it sends nothing."
     ),
+    token_metrics={
+        "codex.turn.token_usage": TokenMetric(
+            type_key="token_type",
+            types={"input": POINT_INPUT, "output": POINT_OUTPUT},
+            texts={"request_model": ("model",)},
+        )
+    },
 )

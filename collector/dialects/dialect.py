@@ -99,6 +99,27 @@ GENAI_OPERATIONS: Final[Mapping[str, str]] = {
     "text.streaming_completions": "text_completion",
 }
 
+# The columns of text that a point of a metric fills.
+POINT_TEXTS = ("provider", "request_model", "response_model")
+# Before the columns that a received point fills itself: a bare name could be some emitter's attribute.
+POINT_PREFIX = "metric."
+POINT_INPUT, POINT_OUTPUT = ("input_tokens",), ("output_tokens",)
+_POINT_KEYS: Final[Mapping[str, tuple[str, ...]]] = {name: GENAI_COLUMNS[name] for name in POINT_TEXTS}
+
+
+class TokenMetric(msgspec.Struct, frozen=True, kw_only=True):
+    """Which columns the points of a metric that counts tokens fill.
+
+    `types`: the word at the attribute `type_key` → the token columns that the value is of; a metric
+    without a `type_key` has one kind of points, under the empty word. A part that the emitter counts
+    apart from its whole is of both, as in the ledger, where input includes cache; a total, and a part
+    that another word's points hold, is not listed and not read. `texts`: as `Dialect.columns`.
+    """
+
+    types: Mapping[str, tuple[str, ...]]
+    type_key: str = ""
+    texts: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=lambda: _POINT_KEYS)
+
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """One emitter family's table.
@@ -116,7 +137,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     `agent_from_span_name`: an agent span without an agent attribute is named by its own name, less the
     first of these suffixes that fits. `books`: the signal its calls are billed from; on the other one
     they are echoes. `advice`: what an operator changes to have every call of this emitter measured,
-    with the circumstances in which calls are not.
+    with the circumstances in which calls are not. `token_metrics`: metrics, by name, that count the
+    tokens of its calls; they are compared with the calls and never billed.
     """
 
     name: str
@@ -134,6 +156,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     agent_from_span_name: tuple[str, ...] | None = None
     books: Literal["traces", "logs"] = "traces"
     advice: str = ""
+    token_metrics: Mapping[str, TokenMetric] = {}
 
     def keys(self, column: str) -> tuple[str, ...]:
         """The attribute keys that feed a canonical column, in order."""

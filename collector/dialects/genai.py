@@ -5,7 +5,15 @@ so no token class is ever added to another. Instrumentations that leave calls ou
 their own, because their operators need other advice.
 """
 
-from collector.dialects.dialect import ECHO_OPERATION, GENAI_COLUMNS, GENAI_OPERATIONS, Dialect
+from collector.dialects.dialect import (
+    ECHO_OPERATION,
+    GENAI_COLUMNS,
+    GENAI_OPERATIONS,
+    POINT_INPUT,
+    POINT_OUTPUT,
+    Dialect,
+    TokenMetric,
+)
 
 DIALECT = Dialect(
     name="genai",
@@ -19,6 +27,15 @@ DIALECT = Dialect(
         "OpenAI chat streams carry usage only when the request sets stream_options.include_usage"
         " (LangChain: stream_usage=True, which it leaves off behind a gateway)."
     ),
+    token_metrics={
+        # Superseded, and what emitters still send. `completion` is the word of 1.27.
+        "gen_ai.client.token.usage": TokenMetric(
+            type_key="gen_ai.token.type",
+            types={"input": POINT_INPUT, "output": POINT_OUTPUT, "completion": POINT_OUTPUT},
+        ),
+        "gen_ai.client.inference.usage.input_tokens": TokenMetric(types={"": POINT_INPUT}),
+        "gen_ai.client.inference.usage.output_tokens": TokenMetric(types={"": POINT_OUTPUT}),
+    },
 )
 
 # Cached and reasoning tokens are not split off. With OTEL_SEMCONV_STABILITY_OPT_IN its chat spans come from the scope

@@ -9,7 +9,15 @@ Thoughts are left out of the output's count. The operation is read from the even
 the repetition carries the call's.
 """
 
-from collector.dialects.dialect import ECHO_OPERATION, GENAI_COLUMNS, GENAI_OPERATIONS, Dialect
+from collector.dialects.dialect import (
+    ECHO_OPERATION,
+    GENAI_COLUMNS,
+    GENAI_OPERATIONS,
+    POINT_INPUT,
+    POINT_OUTPUT,
+    Dialect,
+    TokenMetric,
+)
 
 ADK = Dialect(
     name="google_adk",
@@ -59,4 +67,11 @@ GEMINI_CLI = Dialect(
     output_excludes_reasoning=True,
     books="logs",
     advice="Set telemetry.enabled and telemetry.otlpEndpoint in settings.json: each call is a log event.",
+    token_metrics={
+        "gemini_cli.token.usage": TokenMetric(
+            type_key="type",
+            types={"input": POINT_INPUT, "output": POINT_OUTPUT, "thought": (*POINT_OUTPUT, "reasoning_tokens")},
+            texts={"request_model": ("model",)},
+        )
+    },
 )

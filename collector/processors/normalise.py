@@ -10,16 +10,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.dialects.dialect import Dialect
+from collector.dialects.dialect import POINT_PREFIX, POINT_TEXTS, TOKEN_COLUMNS, Dialect
 from collector.pricing.names import Names, Resolved
-from collector.processors.columns import is_one_of, mark, numpy_of, one, replaced
+from collector.processors.columns import constant, is_one_of, mark, numpy_of, one, replaced
 from collector.processors.dialect_columns import attribute_keys, by_dialect, read
 from collector.processors.emitted_cost import with_emitted_cost
-from collector.processors.metric_points import SIGNAL, canonical
 from collector.processors.roles import decide
 from collector.processors.usage import settle
+from schemas.tables import EntryKind
 
-__all__ = ["mark", "normalise"]
+__all__ = ["POINTS", "mark", "normalise", "without_points"]
+
+POINTS = "metrics"
+"""The `signal` of rows that are points of metrics."""
 
 _NOTHING = Resolved("", "", "")
 
@@ -27,15 +30,20 @@ _NOTHING = Resolved("", "", "")
 def normalise(received: pa.Table, dialects: tuple[Dialect, ...], names: Names) -> pa.Table:
     """Replace attribute columns by canonical ones, and add what they mean (`README.md` lists the columns)."""
     attributes = attribute_keys(dialects)
-    is_point = is_one_of(received["signal"], (SIGNAL,))
+    is_point = is_one_of(received["signal"], (POINTS,))
     points = received.filter(pa.array(is_point)) if is_point.any() else None
     told = received if points is None else received.filter(pa.array(~is_point))
     parts = [_part(rows, dialect, attributes) for rows, dialect in by_dialect(told, dialects)]
     if points is not None:
-        parts.append(canonical(_part(points, None, attributes), points))
+        parts.append(_points(_part(points, None, attributes), points))
     rows = parts[0] if len(parts) == 1 else pa.concat_tables(parts)
     rows = rows.append_column("event_time", _event_time(rows))
     return with_emitted_cost(_with_names(rows, names))
+
+
+def without_points(entries: pa.Table) -> pa.Table:
+    """Ledger rows less those of metrics: what an account remembers, because they must not push calls out of it."""
+    return entries.filter(pc.fill_null(pc.not_equal(entries["signal"], POINTS), True))
 
 
 def _part(rows: pa.Table, dialect: Dialect | None, attributes: frozenset[str]) -> pa.Table:
@@ -44,9 +52,21 @@ def _part(rows: pa.Table, dialect: Dialect | None, attributes: frozenset[str]) -
     return decide(settle(read(rows, dialect, attributes), dialect, documents), dialect)
 
 
+def _points(rows: pa.Table, points: pa.Table) -> pa.Table:
+    """The rows of no dialect that these points made, with what the points say.
+
+    They have no role, no usage rule and no outcome, so that no step books, prices or joins them: what they
+    count was spent by calls, and here only to be compared with them.
+    """
+    for name in (*POINT_TEXTS, *TOKEN_COLUMNS):
+        rows = replaced(rows, name, points[f"{POINT_PREFIX}{name}"])
+    rows = replaced(rows, "entry_kind", constant(EntryKind.METRIC, len(rows)))
+    return replaced(rows, "outcome", constant(None, len(rows)))
+
+
 def _event_time(rows: pa.Table) -> pa.ChunkedArray:
     """When it began, or a point was taken, never after its receipt: a clock ahead must not escape today's budget."""
-    began = pc.if_else(pc.equal(rows["signal"], SIGNAL), rows["end_time"], rows["start_time"])
+    began = pc.if_else(pc.equal(rows["signal"], POINTS), rows["end_time"], rows["start_time"])
     claimed = pc.if_else(pc.equal(began, 0), rows["received_time"], began)
     return pc.min_element_wise(claimed, rows["received_time"])
 

@@ -84,8 +84,8 @@ class _Builders(NamedTuple):
 
     def table(self) -> pa.Table:
         """All rows so far; without points there are no columns for them."""
-        items, points = self.items.table(), self.metrics.table()
-        return pa.concat_tables([items, points], promote_options="default") if len(points) else items
+        items = self.items.table()
+        return pa.concat_tables([items, self.metrics.table()], promote_options="default") if self.metrics else items
 
 
 class CommitGroup:

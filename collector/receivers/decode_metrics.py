@@ -17,7 +17,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import DataPointFlags, Metric
 
-from collector.dialects.token_metrics import METRIC_TOKENS, POINT_PREFIX, TEXT_KEYS, TOKEN_METRICS
+from collector.dialects import TOKEN_METRICS
+from collector.dialects.dialect import POINT_PREFIX, POINT_TEXTS, TOKEN_COLUMNS
 from collector.receivers.decode import AGENT_KEYS, BASE_FIELDS, MAX_TIME_NS, SERVICE_KEY, Outcome, Wire, parse
 from schemas.errors import Permanent
 
@@ -25,8 +26,8 @@ METRIC_FIELDS: tuple[tuple[str, pa.DataType], ...] = (
     ("temporality", pa.string()),
     ("series_id", pa.string()),
     ("series_start", pa.int64()),
-    *((f"{POINT_PREFIX}{name}", pa.string()) for name in TEXT_KEYS),
-    *((f"{POINT_PREFIX}{name}", pa.int64()) for name in METRIC_TOKENS),
+    *((f"{POINT_PREFIX}{name}", pa.string()) for name in POINT_TEXTS),
+    *((f"{POINT_PREFIX}{name}", pa.int64()) for name in TOKEN_COLUMNS),
 )
 _FIELDS = (*BASE_FIELDS, *METRIC_FIELDS)
 
@@ -53,6 +54,9 @@ class MetricsBuilder:
         self._max_items = max_items
         self._max_value_bytes = max_value_bytes
         self._rows: list[dict[str, object]] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
     def add(self, request: int, body: bytes) -> Outcome:
         """Read one ExportMetricsServiceRequest.
@@ -117,7 +121,7 @@ class MetricsBuilder:
                 "scope_version": origin.version,
                 "temporality": temporality,
                 "series_id": series.hex(),
-                **{f"{POINT_PREFIX}{name}": self._cut(_first(texts, keys)) for name, keys in TEXT_KEYS.items()},
+                **{f"{POINT_PREFIX}{name}": self._cut(_first(texts, keys)) for name, keys in known.texts.items()},
                 **{f"{POINT_PREFIX}{name}": value for name in columns},
             }
 

@@ -3,7 +3,7 @@
 The messages are wire-compatible with `opentelemetry.proto.{trace,logs}.v1`: the same field numbers,
 fewer fields, and attributes declared as a protobuf map, whose wire form is that of the repeated
 KeyValue they are (protobuf language guide, "Maps: backwards compatibility"). A map look-up costs no
-Python loop over the attributes nobody wants. Metrics are only counted, never read.
+Python loop over the attributes nobody wants. Metrics are read by `decode_metrics`, with the reference messages.
 """
 
 from collections.abc import Iterator

@@ -126,7 +126,8 @@ def test_points_that_are_not_there_or_not_accounted_for_make_the_report_incomple
     page = written(answer(ledger.data_dir, "spend"), "table").decode()
     assert page.endswith(
         "INCOMPLETE: received 1, accounted for stored 1 + duplicate 0 + rejected 0; 1 stored entries found; metric "
-        f"points received {stored + 5}, accounted for stored {stored} + duplicate 0 + rejected 0 + not stored 5, 2 found\n"
+        f"points received {stored + 5}, accounted for stored {stored} + duplicate 0 + rejected 0 + not stored 5, "
+        "2 found\n"
     )
 
 

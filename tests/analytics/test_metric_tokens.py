@@ -5,8 +5,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import httpx
 import polars as pl
 import pytest
+from google.protobuf.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,13 +19,15 @@ from tests.analytics.asking import rows
 from tests.analytics.written import HOUR_NS, NOON_NS, Written, call, counted
 from tests.captures_on_disk import Recorded, requests, truth
 from tests.collector.booking import AGENT, TENANT, Books, decode, decode_points
+from tests.harness import Served
+from tests.otlp import CHAT, metrics_of, span, token_usage, traces
 
 OPENAI = "opentelemetry.instrumentation.openai"
 EMITTER = {"scope_name": OPENAI, "service_name": "helpdesk"}
 
 # Emitter → its metrics' last word, by instrumentation scope of the row they stand in. Less than the
 # bill where streams, or calls the instrumentation does not see, are in neither metrics nor spans.
-TOLD = {
+TOLD: dict[str, dict[str, tuple[int, int | None]]] = {
     "anthropic-legacy-openllmetry": {"opentelemetry.instrumentation.anthropic": (10_076, 334)},
     "anthropic-official": {"opentelemetry.instrumentation.genai.anthropic": (16_746, 486)},
     "claude-code": {"com.anthropic.claude_code.events": (4_415, 189)},
@@ -57,7 +61,7 @@ def covered(books: Books, **query: object) -> list[dict[str, Any]]:
     return COVERAGE.plan(entries, asked).collect(engine="streaming").to_dicts()
 
 
-def told(found: Iterable[dict[str, Any]]) -> dict[str, tuple[int, int]]:
+def told(found: Iterable[dict[str, Any]]) -> dict[str, tuple[int, int | None]]:
     return {
         row["emitter"]: (row["metric_input_tokens"], row["metric_output_tokens"])
         for row in found
@@ -83,7 +87,7 @@ def test_metrics_of_recorded_emitters_tell_what_they_last_said(emitter: str, own
 
 @pytest.mark.parametrize("emitter", WHOLE_BILL)
 def test_they_tell_what_the_provider_billed_where_every_call_is_seen(emitter: str) -> None:
-    bill: Iterable[dict[str, int]] = truth(emitter)["billed_totals_by_model"].values()
+    bill = truth(emitter)["billed_totals_by_model"].values()
     billed = sum(model["input_total"] for model in bill), sum(model["output"] for model in bill)
     assert list(TOLD[emitter].values()) == [billed]
 
@@ -241,3 +245,28 @@ def test_a_ledger_from_before_metrics_were_kept_has_none(tmp_path: Path) -> None
     ledger.book(counted(call(**EMITTER)))
     assert metric_tokens(ledger) == [None]
     ledger.close()
+
+
+def test_what_metrics_told_before_a_restart_is_known_after_it(served: Served) -> None:
+    answered = traces(span({**CHAT, "gen_ai.response.id": "chatcmpl-one"}), service="test")
+    first, later = metrics_of(token_usage(100)), metrics_of(token_usage(300, time_ns=30))
+    _post(served, "traces", answered)
+    _post(served, "metrics", first)
+    served.seal()
+    _post(served, "metrics", later)
+    served.kill9()
+    served.restart()
+    _post(served, "metrics", first)
+    _post(served, "traces", answered)
+    served.seal()
+    report = served.report("coverage", "--by", "agent")
+    points = {"received": 3, "stored": 2, "duplicate": 1, "rejected": 0, "not_stored": 0, "found": 2}
+    assert report["completeness"]["metrics"] == points
+    (row,) = report["rows"]
+    assert (row["calls"], row["metric_input_tokens"]) == (1, 300)
+
+
+def _post(served: Served, signal: str, message: Message) -> None:
+    headers = {"content-type": "application/x-protobuf", "x-api-key": served.agent_key}
+    url = served.url("otlp_http", f"/v1/{signal}")
+    httpx.post(url, content=message.SerializeToString(), headers=headers).raise_for_status()

@@ -14,7 +14,7 @@ from collector.pricing.book import PriceBook
 from collector.pricing.names import Names
 from collector.processing import Entries, Processing
 from collector.processors.dedupe import DedupeWindow
-from collector.processors.metric_points import without_points
+from collector.processors.normalise import without_points
 from collector.receivers.body import from_json
 from collector.receivers.decode import RowLimits, TableBuilder
 from collector.receivers.decode_metrics import MetricsBuilder
