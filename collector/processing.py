@@ -94,11 +94,12 @@ class Processing:
         is_point = is_one_of(kept["signal"], (POINTS,))
         plan = self._account.plan(numbered.filter(pa.array(~is_point)))
         points = self._forgetful.plan(numbered.filter(pa.array(is_point))).rows if is_point.any() else None
+        rows = entries(price(plan.rows, self._book), conflict[~is_point])
         return Entries(
-            rows=entries(price(plan.rows, self._book), conflict[~is_point]),
+            rows=rows,
             points=_NOTHING if points is None else entries(points, conflict[is_point]),
             reversals=row_entries(plan.reversals),
-            rebookings=self._priced_again(row_entries(plan.rebookings)),
+            rebookings=self._priced_again(row_entries(self._account.rebookings(plan, rows))),
             stored=_by_signal(kept),
             duplicate=_by_signal(dropped),
             dedupe=blob(verdicts),

@@ -21,13 +21,14 @@ from collector.accounting.corrections import rebooking, reversal
 from collector.accounting.merge import LINE, Row, Told, as_told, attribute, differs, merged
 from collector.accounting.records import COLUMNS, NO_ROLE, Bools, Ints, Records, records
 from collector.accounting.resolve import BILLED, COUNTED, RULES, Resolution, resolve
-from collector.accounting.window import Window, counts_something
+from collector.accounting.window import Relatives, Window, counts_something
 from schemas.accounting import Role, Rule
 from schemas.ids import agent_id
 from schemas.tables import EntryKind
 
 UNATTRIBUTED = "unattributed"
 _DECIDED = ("accounting_rule", "call_count", "failed_count")
+_AS_TOLD = tuple(name for name in LINE if name not in _DECIDED)
 _MEMBER_COLUMNS = tuple(name for name in dict.fromkeys((*LINE, *COLUMNS)) if name not in _DECIDED)
 
 
@@ -40,7 +41,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Plan(NamedTuple):
-    """What a slab of rows changes. `rebookings` have no price yet; `reversals` are whole.
+    """What a slab of rows changes. `reversals` are whole; `rebooked` has, by record number, what `rebookings` makes
+    entries of; `together` the same by the place of a new row whose call is booked as others tell it too.
 
     The rest is what `Account.commit` remembers: the new records with what they are, the old ones
     whose state changed, and the lines booked for old ones from now on (None: nothing).
@@ -48,13 +50,13 @@ class Plan(NamedTuple):
 
     rows: pa.Table
     reversals: list[Row]
-    rebookings: list[Row]
+    rebooked: dict[int, tuple[Row, Row]]
+    together: dict[int, Row]
     records: Records
     names: dict[int, str]
     known: Ints
     known_records: Records
     lines: dict[int, Row | None]
-    rebooked: list[int]
     known_cost: set[str]
     """Entries that carry a call whose cost was booked before: no hold waits for it any more."""
 
@@ -71,44 +73,52 @@ class Account:
         """What these rows (normalised, each with an `entry_id`) are and change; nothing is remembered."""
         rows = _prepared(rows)
         new = records(rows)
-        known = self._window.related(new)
-        old = self._window.records(known)
-        together = np.concatenate([old, new])
+        relatives = self._window.related(new)
+        known, cut = relatives
+        together = np.concatenate([self._window.records(known), new])
         found = resolve(together)
-        slab = _Slab(rows, known, together, found, self._window)
+        slab = _Slab(rows, relatives, together, found, self._window)
         draft = slab.settle(self._clock())
-        together["state"] = found.state
+        decided = np.append(~cut, np.ones(len(new), np.bool_))
+        together["state"] = np.where(decided, found.state, together["state"])
         return Plan(
             rows=_counted(slab, draft.updates),
             reversals=draft.reversals,
-            rebookings=draft.rebookings,
+            rebooked=draft.rebooked,
+            together=draft.together,
             records=together[len(known) :],
             names={place: slab.names[place] for place in np.flatnonzero(new["claims"]).tolist()},
             known=known,
             known_records=together[: len(known)],
             lines=draft.lines,
-            rebooked=draft.rebooked,
             known_cost=draft.known_cost,
         )
+
+    def rebookings(self, plan: Plan, rows: pa.Table) -> list[Row]:
+        """The plan's rebookings, without their cost; `rows` are its rows as ledger entries."""
+        now_ns = self._clock()
+        carriers = rows.take(pa.array(list(plan.together), pa.int64())).to_pylist()
+        pairs = [*plan.rebooked.values(), *zip(carriers, plan.together.values(), strict=True)]
+        return [rebooking(carrier, line, now_ns) for carrier, line in pairs]
 
     def commit(self, plan: Plan, rows: pa.Table, rebookings: pa.Table) -> None:
         """The plan is booked: `rows` are its rows as ledger entries, `rebookings` its rebookings with their prices."""
         self._window.set_states(plan.known, plan.known_records)
         for number, line in plan.lines.items():
             self._window.set_line(number, line)
-        for number, line in zip(plan.rebooked, rebookings.to_pylist(), strict=True):
+        number_of = self._remember(plan.records, rows, plan.names)
+        numbers = [*plan.rebooked, *(int(number_of[place]) for place in plan.together)]
+        for number, line in zip(numbers, rebookings.to_pylist(), strict=True):
             self._window.set_line(number, line)
-        self._remember(plan.records, rows, plan.names)
 
     def rerated(self, corrections: Iterable[Row]) -> None:
         """These corrections of cost alone were booked by others: a later reversal must take them back too."""
-        by_entry = {row["corrects"]: row for row in corrections if row.get("accounting_rule") == Rule.RERATED}
-        if not by_entry:
-            return
-        for entry, (number, row) in self._window.find(set(by_entry)).items():
-            line = self._window.line(number, row)
+        changes = [row for row in corrections if row.get("accounting_rule") == Rule.RERATED]
+        known = self._window.find({row["corrects"] for row in changes}) if changes else {}
+        for change in changes:
+            number, row = known.get(change["corrects"], (0, None))
+            line = None if row is None else self._window.line(number, row)
             if line is not None:
-                change = by_entry[entry]
                 cost = (line["cost_nano_usd"] or 0) + (change["cost_nano_usd"] or 0)
                 self._window.set_line(number, line | {"cost_nano_usd": cost})
 
@@ -137,30 +147,39 @@ class Account:
             elif row["corrects"] in known:
                 self.rerated([row])
 
-    def _remember(self, made: Records, rows: pa.Table, names: dict[int, str]) -> None:
+    def _remember(self, made: Records, rows: pa.Table, names: dict[int, str]) -> Ints:
+        """Put these records into the window; returns the number of each."""
         order = np.argsort(made["trace"], kind="stable")
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order))
-        self._window.add(made[order], rows, order, {int(place[at]): name for at, name in names.items()})
+        start = self._window.add(made[order], rows, order, {int(place[at]): name for at, name in names.items()})
+        return place + start
 
 
 class _Draft(NamedTuple):
-    """What settling units made: columns of new rows by their place, corrections, and lines by record number."""
+    """What settling units made: columns of new rows by their place, corrections, and lines by record number.
+
+    `given_back` are the traces of lines with a cost that were taken back without being booked again.
+    """
 
     updates: dict[int, Row]
     reversals: list[Row]
-    rebookings: list[Row]
+    rebooked: dict[int, tuple[Row, Row]]
+    together: dict[int, Row]
     lines: dict[int, Row | None]
-    rebooked: list[int]
     known_cost: set[str]
+    given_back: list[int]
 
 
 class _Slab:
     """New rows among the old records they have to do with. Places below `old` are old ones'."""
 
-    def __init__(self, rows: pa.Table, known: Ints, together: Records, found: Resolution, window: Window) -> None:
-        self.rows, self.known, self.together, self.found = rows, known, together, found
-        self.old = len(known)
+    def __init__(
+        self, rows: pa.Table, relatives: Relatives, together: Records, found: Resolution, window: Window
+    ) -> None:
+        self.rows, self.together, self.found = rows, together, found
+        self.known, self.cut = relatives
+        self.old = len(self.known)
         self._window = window
         claims = np.flatnonzero(together["claims"][self.old :])
         claimed = rows["claimed_agent"].take(pa.array(claims)).to_pylist()
@@ -172,9 +191,10 @@ class _Slab:
 
     def settle(self, now_ns: int) -> _Draft:
         """Book every unit that is more than one new record, or changed."""
-        draft = _Draft({}, [], [], {}, [], set())
+        draft = _Draft({}, [], {}, {}, {}, set(), [])
         for unit in self._units().values():
             self._settle(unit, draft, now_ns)
+        self._pass_on(draft)
         return draft
 
     def _units(self) -> dict[int, list[Told]]:
@@ -213,32 +233,70 @@ class _Slab:
         rule = RULES[self.found.code[unit[0].place]]
         for told in unit:
             if told.place >= self.old:
-                decided = {"accounting_rule": self._why(told, rule), "call_count": 0, "failed_count": 0}
-                draft.updates[told.place - self.old] = decided
+                draft.updates[told.place - self.old] = _decided(self._why(told, rule), 0)
+        old = [told.place for told in unit if told.place < self.old]
+        if self.cut[old].any():
+            # What else belongs to it is not known here, and whoever carries it was booked.
+            return
         booked = [(told, told.booked) for told in unit if told.booked is not None]
         if rule not in COUNTED:
             self._reverse(booked, rule, draft, now_ns)
+            draft.given_back.extend(self._costed_traces(booked))
             return
         carrier, line = merged(unit, rule)
         kept = next((told for told, was in booked if not differs(was, line)), None)
-        self._reverse([(told, was) for told, was in booked if told is not kept], rule, draft, now_ns)
-        if kept is not None:
-            return
-        if any(was["cost_nano_usd"] is not None for _, was in booked):
-            draft.known_cost.add(carrier.row["entry_id"])
-        if carrier.place >= self.old:
-            draft.updates[carrier.place - self.old] = line
-        else:
-            draft.rebookings.append(rebooking(carrier.row, line, now_ns))
-            draft.rebooked.append(int(self.known[carrier.place]))
+        again = [(told, was) for told, was in booked if told is not kept]
+        self._reverse(again, rule, draft, now_ns, carrier)
+        if kept is None:
+            if self._costed_traces(booked):
+                draft.known_cost.add(carrier.row["entry_id"])
+            self._book(carrier, line, draft)
 
-    def _reverse(self, booked: list[tuple[Told, Row]], rule: str, draft: _Draft, now_ns: int) -> None:
+    def _book(self, carrier: Told, line: Row, draft: _Draft) -> None:
+        place = carrier.place - self.old
+        if place < 0:
+            draft.rebooked[int(self.known[carrier.place])] = (carrier.row, line)
+        elif all(line[name] == carrier.row[name] for name in _AS_TOLD):
+            draft.updates[place] = {name: line[name] for name in _DECIDED}
+        else:
+            # The row stays what was told; what is booked is more than that.
+            draft.updates[place] = _decided(Rule.TOGETHER, 0)
+            draft.together[place] = line
+
+    def _reverse(
+        self, booked: list[tuple[Told, Row]], rule: str, draft: _Draft, now_ns: int, carrier: Told | None = None
+    ) -> None:
         for told, line in booked:
-            draft.reversals.append(reversal(line, told.row["entry_id"], self._why(told, rule), now_ns))
+            why = Rule.CORRECTED if told is carrier else self._why(told, rule)
+            draft.reversals.append(reversal(line, told.row["entry_id"], why, now_ns))
             draft.lines[int(self.known[told.place])] = None
+
+    def _costed_traces(self, booked: list[tuple[Told, Row]]) -> list[int]:
+        return [int(self.together["trace"][told.place]) for told, line in booked if line["cost_nano_usd"] is not None]
+
+    def _pass_on(self, draft: _Draft) -> None:
+        """A call that is booked in place of one given back in its trace settles no hold: that one did."""
+        if not draft.given_back:
+            return
+        usage = self.found.code == RULES.index(Rule.USAGE)
+        rebooked = np.isin(self.known, np.array(list(draft.rebooked), np.int64))
+        booked = np.flatnonzero(usage & np.append(rebooked, np.ones(len(self.together) - self.old, np.bool_)))
+        in_order = booked[np.lexsort((self.together["node"][booked], self.together["start"][booked]))]
+        entry_of = {int(self.known.searchsorted(n)): pair[0]["entry_id"] for n, pair in draft.rebooked.items()}
+        ids = self.rows["entry_id"]
+        for trace in draft.given_back:
+            for place in in_order.tolist():
+                entry = entry_of[place] if place < self.old else ids[place - self.old].as_py()
+                if self.together["trace"][place] == trace and entry not in draft.known_cost:
+                    draft.known_cost.add(entry)
+                    break
 
     def _why(self, told: Told, rule: str) -> str:
         return rule if told.row["accounting_role"] == Role.AGGREGATE else self.found.why.get(told.place, rule)
+
+
+def _decided(rule: str, count: int) -> Row:
+    return {"accounting_rule": rule, "call_count": count, "failed_count": 0}
 
 
 def _prepared(rows: pa.Table) -> pa.Table:

@@ -22,8 +22,8 @@ def reversal(booked: Row, corrects: str, why: str, now_ns: int) -> Row:
     """Take back what is booked for the entry `corrects`."""
     row = _correction(booked, corrects, now_ns)
     row |= {name: None if booked[name] is None else -booked[name] for name in _NEGATED}
-    row |= {"accounting_rule": why, "outcome": "reversed"}
-    row["message"] = f"Taken back: {_REASONS.get(why, 'more is known of it now')}."
+    row |= {"accounting_rule": why, "outcome": "reversed", "findings": booked["findings"]}
+    row["message"] = f"Taken back: {_REASONS.get(why, why)}."
     return row
 
 
@@ -64,4 +64,5 @@ _REASONS = {
     "echo": "another record of its emitter is billed",
     "same_tool_call": "another record tells of the same tool call",
     "failed": "it failed",
+    "corrected": "more is known of it now",
 }

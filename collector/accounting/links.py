@@ -238,6 +238,29 @@ def _join_by_time(groups: Groups, records: Records, sums: Bools) -> None:
                 told[groups.find(first)] = a.with_(b)
 
 
+def rivals(mine: Records, others: Records) -> Bools:
+    """Which of the others one of mine may be matched with by time; both are calls of one service."""
+    found = np.zeros(len(others), np.bool_)
+    no_id = others["response"] == 0
+    if not no_id.any():
+        mine = mine[mine["response"] == 0]
+    by_usage: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for place in np.flatnonzero(others["metered"]).tolist():
+        by_usage[int(others["input"][place]), max(0, int(others["output"][place]))].append(place)
+    unmetered, everything = np.flatnonzero(~others["metered"]), np.arange(len(others))
+    for record in range(len(mine)):
+        usage = _usage(mine, record)
+        same = everything if usage is None else np.array([*by_usage.get(usage, ()), *unmetered.tolist()], np.int64)
+        if not len(same):
+            continue
+        one, them = mine[record], others[same]
+        holds = (one["start"] <= them["start"] + _SLACK_NS) & (them["end"] <= one["end"] + _SLACK_NS)
+        held = (them["start"] <= one["start"] + _SLACK_NS) & (one["end"] <= them["end"] + _SLACK_NS)
+        strange = (them["scope"] != one["scope"]) & (no_id[same] | (one["response"] == 0))
+        found[same[(holds | held) & strange]] = True
+    return found
+
+
 class _Telling:
     """What the records of one call, joined so far, say of it."""
 

@@ -12,21 +12,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.accounting.records import CALL, RECORD, Ints, Records
+from collector.accounting.links import rivals
+from collector.accounting.records import CALL, RECORD, Bools, Ints, Records
 from schemas.tables import LEDGER_COLUMNS
 
 Row = dict[str, Any]
 
 # Columns that are null throughout are not kept.
 _NOTHING: Row = dict.fromkeys(column.name for column in LEDGER_COLUMNS if column.name != "seq")
-# Rounds of "whoever is related to a relative": more would only serve whoever builds chains on purpose.
-_MAX_ROUNDS = 6
+# "Whoever is related to a relative" ends by itself but for chains made on purpose.
+_MAX_ROUNDS = 16
+_MAX_FOUND = 50_000
+# No call has so many tellings: whoever gives one id to all of its calls must not make them all be looked at.
+_MAX_SAME_ID = 1_000
 # Slabs of up to this many records are joined: a table costs some 20 kB however few its rows.
 _SMALL = 4_096
-# No call has so many tellings: whoever gives one id to all of its calls must not make them all be looked at.
-_MAX_SAME_ID = 64
 # Of one trace or service no more than the newest are looked at again.
-_MAX_RELATIVES = 5_000
+_MAX_RELATIVES = 10_000
 
 
 def counts_something(row: Row) -> bool:
@@ -93,20 +95,26 @@ class _Generation:
             self.by_service.setdefault(service, []).append(mine + start)
             self.scopes.setdefault(service, set()).update(np.unique(records["scope"][mine]).tolist())
 
-    def find(self, name: str, keys: set[int]) -> list[int]:
-        """Numbers of the newest records of these keys."""
+    def find(self, name: str, keys: set[int]) -> tuple[list[int], list[int]]:
+        """Numbers of the newest records of these keys; and of those whose key has more that are not looked at."""
         newest = self.newest[name]
         most = _MAX_RELATIVES if name == "trace" else _MAX_SAME_ID
-        found = []
+        found: list[int] = []
+        cut: list[int] = []
         for key in keys & newest.keys():
-            number = newest[key]
-            for _ in range(most):
+            first, number = len(found), newest[key]
+            while number >= 0 and len(found) < first + most:
                 found.append(number)
                 slab = self.slab(number)
                 number = int(slab.before[name][number - slab.start])
-                if number < 0:
-                    break
-        return found
+            if number >= 0:
+                cut += found[first:]
+        return found, cut
+
+    def run(self, first: int) -> Ints:
+        """The records of one trace that follow each other, from the first of them on."""
+        slab = self.slab(first)
+        return np.arange(first, first + slab.run[first - slab.start])
 
     def slab(self, number: int) -> _Slab:
         """The slab that holds a record."""
@@ -127,6 +135,23 @@ class _Generation:
         return before
 
 
+class Relatives(NamedTuple):
+    """Remembered records that new ones have to do with: their numbers, ascending.
+
+    `cut` marks those whose own relatives were not all looked at: what they are cannot be decided again.
+    """
+
+    numbers: Ints
+    cut: Bools
+
+
+class _Seen(NamedTuple):
+    """What was looked up already."""
+
+    traces: set[int]
+    ids: set[int]
+
+
 class Window:
     """The records of the newest bookings. Owned by the booker thread."""
 
@@ -140,8 +165,11 @@ class Window:
     def __len__(self) -> int:
         return self._older.size + self._newer.size
 
-    def add(self, records: Records, rows: pa.Table, row_of: Ints, names: dict[int, str]) -> None:
-        """Remember committed records, sorted by trace, with the places of their rows and the agents they name."""
+    def add(self, records: Records, rows: pa.Table, row_of: Ints, names: dict[int, str]) -> int:
+        """Remember committed records, sorted by trace, with the places of their rows and the agents they name.
+
+        Returns the number of the first.
+        """
         if self._newer.size and self._newer.size + len(records) > self._max_generation:
             self._older, self._newer = self._newer, _Generation(self._newer.base + self._newer.size)
             self._lines = {number: line for number, line in self._lines.items() if number >= self._older.base}
@@ -150,21 +178,28 @@ class Window:
         known = [name for name in rows.column_names if not len(rows) or rows[name].null_count < len(rows)]
         self._newer.add(records, rows.select(known), row_of)
         self._names.update((start + place, name) for place, name in names.items())
+        return start
 
-    def related(self, new: Records) -> Ints:
-        """Numbers of all remembered records that new ones may be one with, or stand above or below of, ascending."""
+    def related(self, new: Records) -> Relatives:
+        """All remembered records that new ones may be one with, or stand above or below of."""
+        found = cut = np.zeros(0, np.int64)
         if not len(self):
-            return np.zeros(0, np.int64)
-        found = np.zeros(0, np.int64)
-        frontier = new
-        seen: tuple[set[int], set[int], dict[int, tuple[int, int]]] = (set(), set(), {})
+            return Relatives(found, np.zeros(0, np.bool_))
+        frontier, seen = new, _Seen(set(), set())
         for _ in range(_MAX_ROUNDS):
-            fresh = np.setdiff1d(self._neighbours(frontier, new, *seen), found)
+            near, more = self._neighbours(frontier, new, seen)
+            fresh = np.setdiff1d(near, found)
+            cut = np.union1d(cut, more)
             if not len(fresh):
                 break
             found = np.union1d(found, fresh)
             frontier = self.records(fresh)
-        return found
+            if len(found) > _MAX_FOUND:
+                cut = np.union1d(cut, fresh)
+                break
+        else:
+            cut = np.union1d(cut, fresh)
+        return Relatives(found, np.isin(found, cut))
 
     def everything(self) -> Ints:
         """The numbers of all records, ascending."""
@@ -213,42 +248,36 @@ class Window:
                     found[row["entry_id"]] = (slab.start + int(place_of[hit]), _NOTHING | row)
         return found
 
-    def _neighbours(
-        self, records: Records, new: Records, traces: set[int], ids: set[int], spans: dict[int, tuple[int, int]]
-    ) -> Ints:
-        """Records of the same traces, ids, and of the same time where a service is watched twice."""
+    def _neighbours(self, records: Records, new: Records, seen: "_Seen") -> tuple[Ints, Ints]:
+        """Records of the same traces and ids, and of the same time where a service is watched twice."""
         found: list[Ints] = []
-        fresh = set(records["trace"].tolist()) - traces
-        traces |= fresh
-        named = (set(records["response"].tolist()) | set(records["tool_call"].tolist())) - ids - {0}
-        ids |= named
+        cut: list[int] = []
+        traces = set(records["trace"].tolist()) - seen.traces
+        seen.traces.update(traces)
+        ids = (set(records["response"].tolist()) | set(records["tool_call"].tolist())) - seen.ids - {0}
+        seen.ids.update(ids)
         for generation in (self._older, self._newer):
-            for first in generation.find("trace", fresh):
-                slab = generation.slab(first)
-                found.append(np.arange(first, first + slab.run[first - slab.start])[-_MAX_RELATIVES:])
-            found += [np.array(generation.find(name, named), np.int64) for name in ("response", "tool_call")]
-        found.extend(self._at_that_time(records, new, spans))
-        return np.concatenate(found) if found else np.zeros(0, np.int64)
+            for name, keys in (("trace", traces), ("response", ids), ("tool_call", ids)):
+                numbers, more = generation.find(name, keys)
+                found += [generation.run(number) if name == "trace" else np.array([number]) for number in numbers]
+                cut += more
+        found.extend(self._at_that_time(records, new))
+        nothing = np.zeros(0, np.int64)
+        return (np.concatenate(found) if found else nothing), np.array(cut, np.int64)
 
-    def _at_that_time(self, records: Records, new: Records, spans: dict[int, tuple[int, int]]) -> list[Ints]:
+    def _at_that_time(self, records: Records, new: Records) -> list[Ints]:
         found = []
         calls = records[records["role"] == CALL]
         for service in np.unique(calls["service"]).tolist():
-            mine = calls[calls["service"] == service]
-            start, end = int(mine["start"].min()), int(mine["end"].max())
-            known = spans.get(service)
-            if known and known[0] <= start and known[1] >= end:
-                continue
-            spans[service] = (min(start, known[0]), max(end, known[1])) if known else (start, end)
-            new_scopes = new["scope"][(new["service"] == service) & (new["role"] == CALL)]
             generations = [each for each in (self._older, self._newer) if service in each.by_service]
+            new_scopes = new["scope"][(new["service"] == service) & (new["role"] == CALL)]
             scopes = set(new_scopes.tolist()).union(*(each.scopes[service] for each in generations))
             if generations and len(scopes) > 1:
                 numbers = [each for generation in generations for each in generation.by_service[service]]
                 others = np.concatenate(numbers)[-_MAX_RELATIVES:]
-                told = self.records(others)
-                start, end = spans[service]
-                found.append(others[(told["start"] <= end) & (told["end"] >= start)])
+                mine, told = calls[calls["service"] == service], self.records(others)
+                near = (told["start"] <= mine["end"].max()) & (told["end"] >= mine["start"].min())
+                found.append(others[near][rivals(mine, told[near])])
         return found
 
     def _slices(self, numbers: Ints) -> list[tuple[_Slab, Ints]]:
