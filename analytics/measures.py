@@ -12,7 +12,7 @@ import msgspec
 import polars as pl
 
 from analytics.columns import ReportColumn
-from schemas.accounting import Role, Rule
+from schemas.accounting import PRICE_FOUND, Role, Rule
 from schemas.tables import EntryKind
 
 
@@ -60,6 +60,11 @@ _COST = pl.when(EFFECTIVE).then(pl.col("cost_nano_usd").cast(pl.Int128))
 def counted(condition: pl.Expr) -> pl.Expr:
     """Calls of the entries that meet a condition, less those taken back."""
     return pl.when(condition).then(COUNT).otherwise(0).sum().cast(pl.Int64)
+
+
+def has_finding(name: str) -> pl.Expr:
+    """Whether an entry bears a finding."""
+    return pl.col("findings").str.split(",").list.contains(name).fill_null(value=False)
 
 
 def entries_with(condition: pl.Expr) -> pl.Expr:
@@ -136,7 +141,7 @@ ESTIMATED_USD = Measure(
 UNPRICED_CALLS = _calls(
     "unpriced_calls",
     "Those of `calls` with usage but without a known price: their cost is in no sum.",
-    counted(_METERED & pl.col("cost_nano_usd").is_null()),
+    counted(_METERED & pl.col("cost_nano_usd").is_null()) - entries_with(has_finding(PRICE_FOUND)),
     detail=True,
 )
 FAILED_CALLS = _calls(

@@ -65,3 +65,6 @@ MERGED: Final = (Rule.SAME_RESPONSE, Rule.SAME_SPAN, Rule.NESTED, Rule.SAME_TIME
 
 SPLIT_FROM_COST: Final = "+split_from_emitted_cost"
 """Ends `usage_rule` where pricing found out how long what was written to the cache is kept."""
+
+PRICE_FOUND: Final = "price_found"
+"""Finding on a re-rating's correction of a call that had no price before."""

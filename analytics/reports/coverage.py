@@ -12,7 +12,6 @@ from analytics.advice import Seen, advise
 from analytics.columns import ReportColumn
 from analytics.measures import (
     CALLS,
-    EFFECTIVE,
     FAILED_CALLS,
     IS_CALL,
     IS_CORRECTION,
@@ -21,6 +20,7 @@ from analytics.measures import (
     UNPRICED_CALLS,
     counted,
     entries_with,
+    has_finding,
     sum_of_known,
 )
 from analytics.metric_tokens import KEY_AGENT, TOLD_INPUT, with_metrics
@@ -85,15 +85,17 @@ _NUMBERS: tuple[tuple[ReportColumn, pl.Expr], ...] = (
             "Those of `calls` that are sums over an agent's run, because nothing below is metered.",
             "calls",
         ),
-        counted(pl.col("accounting_rule").eq_missing(Rule.AGGREGATE_ONLY)),
+        # Taken back under another rule, by role still the same.
+        counted(
+            pl.col("accounting_rule").eq_missing(Rule.AGGREGATE_ONLY)
+            | pl.col("accounting_role").eq_missing(Role.AGGREGATE)
+        ),
     ),
     (_count_column("unknown_model", UNPRICED_CALLS.column.doc, "calls"), UNPRICED_CALLS.expression),
     (_count_column("failed", FAILED_CALLS.column.doc, "calls"), FAILED_CALLS.expression),
     (
-        _count_column("assumed", "Records whose cache-write lifetime was not sent and is assumed.", "records"),
-        entries_with(
-            EFFECTIVE & ~IS_CORRECTION & pl.col("findings").str.split(",").list.contains(ASSUMED).fill_null(value=False)
-        ),
+        _count_column("assumed", "Those of `calls` whose cache-write lifetime was not sent and is assumed.", "calls"),
+        counted(has_finding(ASSUMED)),
     ),
     (
         _count_column("tool_calls", "Tool executions, each counted once.", "executions"),

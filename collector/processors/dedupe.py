@@ -14,6 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from collector.dialects.dialect import TOKEN_COLUMNS
+
 Words = npt.NDArray[np.uint64]
 Bools = npt.NDArray[np.bool_]
 
@@ -21,7 +23,10 @@ _KEY_BYTES = 16
 _ITEM_BYTES = 24
 _MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 _LANES = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
-_CONTENT_COLUMNS = ("start_time", "end_time", "status", "input_tokens", "output_tokens", "cache_read_tokens")
+_CONTENT_COLUMNS = ("start_time", "end_time", "status", *TOKEN_COLUMNS)
+# What else a call is billed and attributed by; few distinct values each but for the id.
+_CONTENT_TEXTS = ("operation", "provider", "request_model", "response_model", "service_tier", "claimed_agent")
+_ID_WORDS = 8
 
 
 class Verdicts(NamedTuple):
@@ -111,6 +116,12 @@ class DedupeWindow:
         for name in _CONTENT_COLUMNS:
             values = pc.fill_null(rows[name], -1).combine_chunks().to_numpy(zero_copy_only=False)
             state = _mix(state * _LANES[0] ^ values.astype(np.int64).view(np.uint64))
+        for name in _CONTENT_TEXTS:
+            state = _mix(state * _LANES[0] ^ _text_words(pc.fill_null(rows[name], "")))
+        if rows["response_id"].null_count < len(rows):
+            words = _fixed_words(pc.cast(pc.fill_null(rows["response_id"], ""), pa.binary()), _ID_WORDS)
+            for column in range(_ID_WORDS):
+                state = _mix(state * _LANES[0] ^ words[:, column])
         return state
 
 

@@ -22,6 +22,7 @@ from collector.dialects.dialect import (
 from collector.processors.columns import Bools, by_distinct, constant, is_one_of, numpy_of, replaced
 
 AGENT_OPERATION = "invoke_agent"
+_LONGEST_BLANK = 4
 
 
 def by_dialect(received: pa.Table, dialects: tuple[Dialect, ...]) -> Iterator[tuple[pa.Table, Dialect | None]]:
@@ -93,11 +94,22 @@ def _first(rows: pa.Table, keys: tuple[str, ...], kind: pa.DataType) -> pa.Array
     present = [rows[key] for key in keys if key in rows.column_names]
     if not present:
         return pa.nulls(len(rows), kind)
+    if kind == pa.string():
+        present = [_said(column) for column in present]
     first = present[0] if len(present) == 1 else pc.coalesce(*present)
     # MLflow writes each value as JSON, texts too.
     if kind == pa.string() and pc.any(pc.starts_with(first, '"')).as_py():
         return by_distinct(first, _unquoted)
     return first
+
+
+def _said(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Without blank texts: who writes one says nothing, and must not hide another key that says something."""
+    shortest = pc.min(pc.binary_length(column)).as_py()
+    if shortest is None or shortest > _LONGEST_BLANK:
+        return column
+    blank = pc.or_(pc.equal(column, ""), pc.utf8_is_space(column))
+    return pc.if_else(blank, pa.scalar(None, pa.string()), column)
 
 
 def _unquoted(text: str) -> str:

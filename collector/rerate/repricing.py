@@ -28,7 +28,7 @@ from collector.ledger.rows import align, from_parquet
 from collector.pricing.book import PriceBook
 from collector.processors.entries import ENTRY_SCHEMA, PRICE_COLUMNS
 from collector.processors.price import price
-from schemas.accounting import Role, Rule
+from schemas.accounting import PRICE_FOUND, Role, Rule
 from schemas.money import format_usd
 from schemas.tables import LEDGER_SCHEMA, EntryKind
 
@@ -146,15 +146,18 @@ class Repricing:
         time = lines.rows["event_time"]
         inside = pc.and_(pc.greater_equal(time, self._period.start), pc.less(time, self._period.end))
         where = np.flatnonzero(pc.fill_null(inside, False).to_numpy()).tolist()
-        rows = price(lines.rows.take(pa.array(where, pa.int64())).drop_columns(list(PRICE_COLUMNS)), self._book)
+        mine = lines.rows.take(pa.array(where, pa.int64()))
+        without_price = pc.fill_null(pc.equal(mine["pricing_basis"], "unknown"), False).to_pylist()
+        rows = price(mine.drop_columns(list(PRICE_COLUMNS)), self._book)
         told = rows.select(["entry_id", *_KEPT, *PRICE_COLUMNS, "call_count"]).to_pylist()
-        for at, row in zip(where, told, strict=True):
+        for at, row, unknown in zip(where, told, without_price, strict=True):
             # What was taken back costs nothing, whatever is known of prices.
             new = row["cost_nano_usd"] if row["call_count"] else 0
             total = self.sums.setdefault(row["model"] or "", Sum())
             total.calls += row["call_count"]
             if total.changes(lines.booked[at], new):
-                yield self._correction(row, lines.booked[at], new, lines.corrections[at])
+                found: Row = {"findings": PRICE_FOUND} if unknown and not lines.booked[at] else {}
+                yield self._correction(row, lines.booked[at], new, lines.corrections[at]) | found
 
     def _correction(self, row: Row, old: int, new: int, corrections: int) -> Row:
         kept = {name: row[name] for name in (*_KEPT, *_PRICES) if row[name] is not None}
