@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 from collector.pricing.book import PriceBook
 from collector.pricing.rate import Calls, Ints, Priced, rate, taken
 from collector.processors.columns import Bools, numpy_of, replaced
+from schemas.accounting import SPLIT_FROM_COST
 from schemas.money import PICO_PER_NANO
 
 ASSUMED = "cache_write_lifetime_assumed"
-SPLIT_RULE = "+split_from_emitted_cost"
 _TOLERANCE_NANO = 1
 # Beyond this no call costs that much, and the arithmetic would leave 64 bits.
 _BELIEVED_NANO = 10**15
@@ -61,7 +61,7 @@ def with_split(rows: pa.Table, where: Ints, found: Split) -> pa.Table:
     counts[where] = found.one_hour
     mask = pa.array(solved)
     tokens = pc.if_else(mask, pa.array(counts), rows["cache_write_1h_tokens"])
-    rule = pc.binary_join_element_wise(pc.fill_null(rows["usage_rule"], ""), SPLIT_RULE, "")
+    rule = pc.binary_join_element_wise(pc.fill_null(rows["usage_rule"], ""), SPLIT_FROM_COST, "")
     rows = replaced(rows, "usage_rule", pc.if_else(mask, rule, rows["usage_rule"]))
     return replaced(rows, "cache_write_1h_tokens", tokens)
 

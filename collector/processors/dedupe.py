@@ -118,10 +118,9 @@ class DedupeWindow:
             state = _mix(state * _LANES[0] ^ values.astype(np.int64).view(np.uint64))
         for name in _CONTENT_TEXTS:
             state = _mix(state * _LANES[0] ^ _text_words(pc.fill_null(rows[name], "")))
-        if rows["response_id"].null_count < len(rows):
-            words = _fixed_words(pc.cast(pc.fill_null(rows["response_id"], ""), pa.binary()), _ID_WORDS)
-            for column in range(_ID_WORDS):
-                state = _mix(state * _LANES[0] ^ words[:, column])
+        words = _fixed_words(pc.cast(pc.fill_null(rows["response_id"], ""), pa.binary()), _ID_WORDS)
+        for column in range(_ID_WORDS):
+            state = _mix(state * _LANES[0] ^ words[:, column])
         return state
 
 

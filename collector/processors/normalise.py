@@ -28,7 +28,7 @@ _NOTHING = Resolved("", "", "")
 
 
 def normalise(received: pa.Table, dialects: tuple[Dialect, ...], names: Names) -> pa.Table:
-    """Replace attribute columns by canonical ones, and add what they mean (`README.md` lists the columns)."""
+    """Replace attribute columns by canonical ones, and add what they mean."""
     attributes = attribute_keys(dialects)
     is_point = is_one_of(received["signal"], (POINTS,))
     points = received.filter(pa.array(is_point)) if is_point.any() else None

@@ -50,6 +50,13 @@ def told(name: str, attributes: Mapping[str, Value], under: str = "", **given: U
     return decode([recorded], owner=TENANT if given.get("tenant_key") else AGENT)
 
 
+def keyed(rows: pa.Table, agent: str, credential: str) -> pa.Table:
+    """The rows as sent with the key of another agent."""
+    for name, value in (("agent", agent), ("credential_id", credential)):
+        rows = rows.set_column(rows.column_names.index(name), name, pa.array([value] * len(rows), pa.string()))
+    return rows
+
+
 def book(*pieces: pa.Table | list[pa.Table]) -> Books:
     """Books of these rows; a list is booked as one slab."""
     books = Books()

@@ -1,12 +1,13 @@
 """Which records are one call, what of them is billed, and how a late one corrects what was booked."""
 
+from collections import Counter
 from itertools import permutations
 
 import pyarrow as pa
 import pytest
 
 from schemas.accounting import Rule
-from tests.collector.accounting.story import AGENT_RUN, NO_USAGE, Circumstances, bill, book, rules, told, usage
+from tests.collector.accounting.story import AGENT_RUN, NO_USAGE, Circumstances, bill, book, keyed, rules, told, usage
 from tests.collector.booking import Books
 from tests.otlp import CHAT, Value
 
@@ -174,6 +175,87 @@ def test_one_tool_call_told_by_three_layers_is_counted_once() -> None:
     for order in permutations(rows):
         counted = [row for row in book(*order).all().to_pylist() if row["accounting_role"] == "tool"]
         assert sum(row["call_count"] for row in counted) == 1
+
+
+def test_overlapping_calls_that_come_one_after_the_other_are_booked_as_when_they_come_together() -> None:
+    pairs = []
+    for number in range(40):
+        at, call = number * 100, CHAT | usage(1_000 + number, 100)
+        client = call | {"gen_ai.response.id": f"chatcmpl-{number:08d}x"}
+        wrapper = told(f"w{number}", call, trace=f"w{number}", at=(at, at + 150), scope="langchain")
+        pairs.append([wrapper, told(f"c{number}", client, trace=f"c{number}", at=(at + 5, at + 40), scope="openai")])
+    assert bill(book(*pairs))["calls"] == bill(book([row for pair in pairs for row in pair]))["calls"] == 40
+
+
+def test_one_response_told_again_and_again_stays_one_call() -> None:
+    call = CHAT | {"gen_ai.response.id": "chatcmpl-abcdefgh"}
+    rows = [told(f"read {n}", call, trace=f"t{n}", at=(n * 60_000, n * 60_000 + 100)) for n in range(150)]
+    assert bill(book(*rows)) == bill(book(rows)) == ONE
+
+
+def test_a_record_without_usage_does_not_join_two_calls_of_other_usage() -> None:
+    share = {"gen_ai.response.id": "chatcmpl-abcdefgh"}
+    by_id = [told("x", CHAT | share, trace="x"), told("z", CHAT | share | usage(7, 7), trace="z")]
+    between = told("y", NO_USAGE | share, trace="y")
+    by_time = [told("b", CHAT, trace="b", scope="two"), told("c", CHAT | usage(7, 7), trace="c", scope="three")]
+    beside = told("a", NO_USAGE, trace="a")
+    for calls, bridge in ((by_id, between), (by_time, beside)):
+        for order in permutations([*calls, bridge]):
+            assert bill(book(*order))["input"] == bill(book(calls))["input"] == 1_007
+
+
+@pytest.mark.parametrize("none", ["", " ", "None", "null", "0", "unknown", "cmpl-12"])
+def test_what_emitters_write_for_no_id_is_none(none: str) -> None:
+    calls = [NO_USAGE | {"gen_ai.response.id": none}] * 2
+    rows = [told(f"{n}", call, trace=f"t{n}", at=(n * 5_000, n * 5_000 + 10)) for n, call in enumerate(calls)]
+    assert bill(book(*rows))["calls"] == 2
+
+
+def test_what_a_tool_calls_is_not_the_call_around_the_tool() -> None:
+    tool: dict[str, Value] = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "search"}
+    rows = [told("call", CHAT), told("tool", tool, "call"), told("inner", CHAT | usage(7, 7), "tool")]
+    for order in permutations(rows):
+        assert bill(book(*order)) == {"calls": 2, "unmetered": 0, "input": 1_007, "output": 107}
+
+
+def test_classes_filled_in_from_another_record_fit_into_their_whole() -> None:
+    share = CHAT | {"gen_ai.response.id": "chatcmpl-abcdefgh"}
+    books = book(
+        [
+            told("reads", share | {"gen_ai.usage.cache_read.input_tokens": 1_000}, trace="a"),
+            told("writes", share | {"gen_ai.usage.cache_write.input_tokens": 1_000}, trace="b", scope="two"),
+        ]
+    )
+    (line,) = [row for row in books.all().to_pylist() if row["call_count"]]
+    assert (line["cache_read_tokens"] or 0) + (line["cache_write_tokens"] or 0) == 1_000
+
+
+def test_no_keys_payload_is_billed_to_another_key() -> None:
+    share = {"gen_ai.response.id": "chatcmpl-abcdefgh"}
+    victim = keyed(told("v", NO_USAGE | share, trace="v", at=(0, 900), service="v"), "victim", "k1")
+    claim = CHAT | usage(900_000_000, 100) | share
+    attacker = keyed(told("e", claim, trace="e", at=(10, 950), service="e"), "attacker", "k2")
+    for order in permutations([victim, attacker]):
+        cost = Counter[str]()
+        for row in book(*order).all().to_pylist():
+            cost[row["agent"]] += row["cost_nano_usd"] or 0
+        assert cost["victim"] == 0 < cost["attacker"]
+
+
+def test_the_key_of_an_agent_is_never_overruled_by_a_claim_under_its_tenants_key() -> None:
+    wrapper = told("wrapper", NO_USAGE | {"gen_ai.agent.name": "Boss"}, tenant_key=True)
+    for order in permutations([wrapper, told("inner", CHAT, "wrapper", scope="two")]):
+        cost = Counter[str]()
+        for row in book(*order).all().to_pylist():
+            cost[row["agent"]] += row["cost_nano_usd"] or 0
+        assert +cost == {"triage": 3_500_000}
+
+
+def test_rows_stay_as_they_were_told() -> None:
+    share = {"gen_ai.response.id": "chatcmpl-abcdefgh"}
+    books = book([told("a", NO_USAGE | share), told("c", CHAT | usage(2_000, 200), "a"), told("f", CHAT | share)])
+    said = {row["span_name"]: row["response_id"] for row in books.all().to_pylist() if row["kind"] == "call"}
+    assert said == {"a": "chatcmpl-abcdefgh", "c": None, "f": "chatcmpl-abcdefgh"}
 
 
 def test_two_calls_of_one_tool_are_two() -> None:

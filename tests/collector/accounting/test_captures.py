@@ -12,6 +12,18 @@ from tests.dialect_matrix import NO_CALLS, README, booked, document, effective, 
 CALLS = [emitter for emitter in emitters() if emitter != NO_CALLS]
 # It calls a refused request a success, so that one is listed as unmetered too.
 REFUSED_TOLD_AS_SUCCESS = {"platform-langsmith": 1}
+# Nano-USD that are booked too little or too much because something is not told: how long the cache is
+# kept, cached tokens, the priority tier.
+COST_OF_GAPS = {
+    "anthropic-legacy-openinference": -13_524_300,
+    "anthropic-legacy-openllmetry": -2_283_750,
+    "anthropic-official-nosdk": -3_429_000,
+    "openai-legacy-openinference": -35_100,
+    "openai-legacy-openllmetry": -35_100,
+    "openai-openinference": -35_100,
+    "openai-v2-default": 576_000,
+    "openai-v2-latest": 576_000,
+}
 _CLASSES = {
     "input_tokens": ("input_total",),
     "cache_read_tokens": ("cache_read",),
@@ -51,9 +63,10 @@ def test_the_tokens_of_each_model_are_the_providers(emitter: str) -> None:
 
 
 @pytest.mark.parametrize("emitter", CALLS)
-def test_the_cost_is_the_providers_unless_the_emitter_leaves_something_out(emitter: str) -> None:
+def test_the_cost_is_the_providers_but_for_what_the_emitter_leaves_out(emitter: str) -> None:
     found = line(emitter)
-    assert found.cost == found.fair or gaps(found)
+    assert found.cost - found.fair == COST_OF_GAPS.get(emitter, 0)
+    assert bool(gaps(found)) >= (emitter in COST_OF_GAPS)
 
 
 @pytest.mark.parametrize("emitter", CALLS)
