@@ -244,20 +244,23 @@ def rivals(mine: Records, others: Records) -> Bools:
     no_id = others["response"] == 0
     if not no_id.any():
         mine = mine[mine["response"] == 0]
-    by_usage: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for place in np.flatnonzero(others["metered"]).tolist():
-        by_usage[int(others["input"][place]), max(0, int(others["output"][place]))].append(place)
-    unmetered, everything = np.flatnonzero(~others["metered"]), np.arange(len(others))
+    in_order = np.argsort(others["start"], kind="stable")
+    metered = others["metered"][in_order]
+    by_usage: dict[tuple[int, int] | None, list[int]] = defaultdict(list)
+    for place in in_order[metered].tolist():
+        by_usage[_usage(others, place)].append(place)
+    near = {usage: np.array(places, np.int64) for usage, places in by_usage.items()}
+    unmetered, nothing = in_order[~metered], np.zeros(0, np.int64)
     for record in range(len(mine)):
-        usage = _usage(mine, record)
-        same = everything if usage is None else np.array([*by_usage.get(usage, ()), *unmetered.tolist()], np.int64)
-        if not len(same):
-            continue
-        one, them = mine[record], others[same]
-        holds = (one["start"] <= them["start"] + _SLACK_NS) & (them["end"] <= one["end"] + _SLACK_NS)
-        held = (them["start"] <= one["start"] + _SLACK_NS) & (one["end"] <= them["end"] + _SLACK_NS)
-        strange = (them["scope"] != one["scope"]) & (no_id[same] | (one["response"] == 0))
-        found[same[(holds | held) & strange]] = True
+        usage, one = _usage(mine, record), mine[record]
+        for places in (in_order,) if usage is None else (near.get(usage, nothing), unmetered):
+            at = int(np.searchsorted(others["start"][places], one["start"])) if len(places) else 0
+            same = places[max(0, at - _MAX_RIVALS) : at + _MAX_RIVALS]
+            them = others[same]
+            holds = (one["start"] <= them["start"] + _SLACK_NS) & (them["end"] <= one["end"] + _SLACK_NS)
+            held = (them["start"] <= one["start"] + _SLACK_NS) & (one["end"] <= them["end"] + _SLACK_NS)
+            strange = (them["scope"] != one["scope"]) & (no_id[same] | (one["response"] == 0))
+            found[same[(holds | held) & strange]] = True
     return found
 
 
