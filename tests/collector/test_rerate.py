@@ -268,7 +268,7 @@ def test_a_call_that_another_record_tells_of_after_it_was_rerated_ends_at_its_pr
     month.calls[:] = [first]
     rest = month.spend()
     for service in ("desk", "gateway"):
-        told = span(attributes(first) | {"gen_ai.response.id": "resp_1"}, start_ns=first.start_ns)
+        told = span(attributes(first) | {"gen_ai.response.id": "resp_of_the_first"}, start_ns=first.start_ns)
         export(month.served, traces(told, service=service))
         month.served.seal()
         month.rerate()

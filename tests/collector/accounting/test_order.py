@@ -56,7 +56,7 @@ def booked(pieces: list[pa.Table], restart: Callable[[], bool]) -> Books:
 
 @pytest.mark.parametrize("key", ["agent", "tenant"])
 @pytest.mark.parametrize("emitter", [name for name in emitters() if name != "codex-cli"])
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_scattered_repeated_and_restarted_requests_sum_to_the_same(emitter: str, key: str, seed: int) -> None:
     order, rows = random.Random(seed), received(emitter, key)
