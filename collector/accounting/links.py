@@ -277,6 +277,7 @@ class _Telling:
         self.usage = (int(best["input"]), max(0, int(best["output"])))
         self.kind = (bool(mine["failed"].all()), bool(best["embeds"]))
         self.start, self.end = int(mine["start"].min()), int(mine["end"].max())
+        self.times = sorted(set(zip(mine["start"].tolist(), mine["end"].tolist(), strict=True)))[:_MAX_OPEN]
         self.order = (self.start, self.end, int(mine["node"].min()))
 
     def with_(self, other: "_Telling") -> "_Telling":
@@ -287,6 +288,7 @@ class _Telling:
         self.responses |= other.responses
         self.models |= other.models
         self.start, self.end = min(self.start, other.start), max(self.end, other.end)
+        self.times = sorted({*self.times, *other.times})[:_MAX_OPEN]
         return self
 
     def may_be(self, other: "_Telling") -> bool:
@@ -308,8 +310,12 @@ class _Telling:
         )
 
     def holds(self, other: "_Telling") -> bool:
-        """Whether the other lies within this one's time."""
-        return self.start <= other.start + _SLACK_NS and other.end <= self.end + _SLACK_NS
+        """Whether a record of the other lies within the time of one of this one's."""
+        return any(
+            start <= inner_start + _SLACK_NS and inner_end <= end + _SLACK_NS
+            for start, end in self.times
+            for inner_start, inner_end in other.times
+        )
 
 
 def _candidates(told: dict[int, _Telling]) -> list[tuple[int, int]]:

@@ -204,6 +204,16 @@ def test_a_record_without_usage_does_not_join_two_calls_of_other_usage() -> None
             assert bill(book(*order))["input"] == bill(book(calls))["input"] == 1_007
 
 
+def test_two_records_of_one_call_are_not_taken_for_the_time_between_them() -> None:
+    rows = [
+        told("alone", CHAT, trace="t", at=(5, 105)),
+        told("late wrapper", NO_USAGE, trace="u", at=(1_000, 1_010), scope="two"),
+        told("early client", CHAT, "late wrapper", trace="u", at=(0, 100), scope="two"),
+    ]
+    for order in permutations(rows):
+        assert bill(book(*order)) == bill(book(rows)) == {"calls": 2, "unmetered": 0, "input": 2_000, "output": 200}
+
+
 @pytest.mark.parametrize("none", ["", " ", "None", "null", "0", "unknown", "cmpl-12"])
 def test_what_emitters_write_for_no_id_is_none(none: str) -> None:
     calls = [NO_USAGE | {"gen_ai.response.id": none}] * 2
