@@ -12,17 +12,16 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.accounting.account import Account, Config, Plan
-from collector.accounting.merge import Row
+from collector.accounting.account import Account, Plan, attributed
+from collector.accounting.records import Row
+from collector.columns import is_one_of, some
 from collector.dialects import DIALECTS
+from collector.ledger.rows import align
 from collector.pricing.book import PriceBook
-from collector.pricing.names import Names
-from collector.processors.columns import is_one_of
 from collector.processors.dedupe import DedupeWindow, blob
 from collector.processors.entries import (
     ENTRY_SCHEMA,
     PRICE_COLUMNS,
-    as_entries,
     costed,
     entries,
     entry_ids,
@@ -61,10 +60,12 @@ class Entries(NamedTuple):
 
     def held_calls(self) -> bytes:
         """The calls whose cost is booked for the first time: those that a hold may wait for."""
-        known = pa.array(sorted(self.plan.known_cost) if self.plan else [], pa.string())
-        rows = self.rows.filter(pc.invert(pc.is_in(self.rows["entry_id"], known)))
-        again = self.rebookings.filter(pc.invert(pc.is_in(self.rebookings["corrects"], known)))
-        return held_calls(costed(pa.concat_tables([rows, again])))
+        rows, again = costed(self.rows), costed(self.rebookings)
+        if self.plan and self.plan.known_cost:
+            known = tuple(self.plan.known_cost)
+            rows = some(rows, ~is_one_of(rows["entry_id"], known))
+            again = some(again, ~is_one_of(again["corrects"], known))
+        return held_calls(pa.concat_tables([rows, again]))
 
 
 NOTHING = Entries(_NOTHING, _NOTHING, _NOTHING, _NOTHING, {}, {}, b"", None)
@@ -73,35 +74,30 @@ NOTHING = Entries(_NOTHING, _NOTHING, _NOTHING, _NOTHING, {}, {}, b"", None)
 class Processing:
     """The steps and what they remember. Owned by the booker thread."""
 
-    def __init__(
-        self, window: DedupeWindow, account: Account, names: Names, book: PriceBook, clock: Callable[[], int]
-    ) -> None:
-        self._window, self._account, self._names, self._book = window, account, names, book
+    def __init__(self, window: DedupeWindow, account: Account, book: PriceBook, clock: Callable[[], int]) -> None:
+        self._window, self._account, self._book = window, account, book
         self._clock = clock
-        # Never told of what was booked: it names whose a row is and joins it with nothing.
-        self._forgetful = Account(Config(), clock)
 
     def process(self, received: pa.Table) -> Entries:
         """What these rows of the spool make; nothing is remembered."""
         if not len(received):
             return NOTHING
-        normalised = normalise(received, DIALECTS, self._names)
+        normalised = normalise(received, DIALECTS, self._book.names)
         verdicts = self._window.judge(normalised)
-        keep = pa.array(verdicts.keep)
-        kept, dropped = normalised.filter(keep), normalised.filter(pc.invert(keep))
+        kept = some(normalised, verdicts.keep)
         conflict = verdicts.conflict[verdicts.keep]
         numbered = kept.append_column("entry_id", entry_ids(len(kept), self._clock()))
         is_point = is_one_of(kept["signal"], (POINTS,))
-        plan = self._account.plan(numbered.filter(pa.array(~is_point)))
-        points = self._forgetful.plan(numbered.filter(pa.array(is_point))).rows if is_point.any() else None
+        plan = self._account.plan(some(numbered, ~is_point))
         rows = entries(price(plan.rows, self._book), conflict[~is_point])
+        points = entries(attributed(some(numbered, is_point)), conflict[is_point]) if is_point.any() else _NOTHING
         return Entries(
             rows=rows,
-            points=_NOTHING if points is None else entries(points, conflict[is_point]),
+            points=points,
             reversals=row_entries(plan.reversals),
             rebookings=self._priced_again(row_entries(self._account.rebookings(plan, rows))),
-            stored=_by_signal(kept),
-            duplicate=_by_signal(dropped),
+            stored=_by_signal(kept["signal"]),
+            duplicate=_by_signal(normalised["signal"].filter(pa.array(~verdicts.keep))),
             dedupe=blob(verdicts),
             plan=plan,
         )
@@ -116,9 +112,9 @@ class Processing:
     def _priced_again(self, rebookings: pa.Table) -> pa.Table:
         if not len(rebookings):
             return rebookings
-        return as_entries(price(rebookings.drop_columns(list(PRICE_COLUMNS)), self._book))
+        return align(price(rebookings.drop_columns(list(PRICE_COLUMNS)), self._book), ENTRY_SCHEMA)
 
 
-def _by_signal(rows: pa.Table) -> dict[str, int]:
-    counted = pc.value_counts(rows["signal"])
+def _by_signal(signals: pa.ChunkedArray) -> dict[str, int]:
+    counted = pc.value_counts(signals)
     return {item["values"]: item["counts"] for item in counted.to_pylist()}

@@ -36,7 +36,6 @@ from collector.ledger.writer import LedgerWriter
 from collector.pipeline import Booker, Parts
 from collector.processing import Processing
 from collector.processors.dedupe import DedupeWindow
-from collector.processors.normalise import without_points
 from collector.processors.price_book import price_book
 from collector.receivers.builders import builder_factory
 from collector.receivers.commit_group import CommitGroup, Hooks, Sender
@@ -132,7 +131,7 @@ class Ingest:
         window = DedupeWindow(max_keys=config.processors.dedupe.max_keys, secret=_dedupe_secret(data_dir))
         window.remember(position.dedupe)
         book = price_book(owner.pricing, config.processors.budgets)
-        processing = Processing(window, self._account(config, data_dir, clock), book.names, book, clock)
+        processing = Processing(window, self._account(config, data_dir, clock), book, clock)
         parts = Parts(self.spool, self.journal, self.writer, owner.booking, owner.poll, processing)
         self.booker = Booker(parts, position.spool_frame, clock=clock, on_fatal=on_fatal)
 
@@ -143,8 +142,7 @@ class Ingest:
         wanted = config.processors.accounting.max_records - sum(map(len, pending))
         newest = self.journal.cuts[-1].k if self.journal.cuts else -1
         sealed = Evidence(data_dir / "store").newest_rows(self.journal.writer_id, newest, wanted)
-        tables = [*(table.drop_columns(["seq"]) for table in sealed), *pending]
-        account.restore(map(without_points, tables))
+        account.restore([*(table.drop_columns(["seq"]) for table in sealed), *pending])
         return account
 
     def close(self) -> None:

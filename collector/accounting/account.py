@@ -9,19 +9,19 @@ fits the window.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.accounting.corrections import rebooking, reversal
-from collector.accounting.merge import LINE, Row, Told, as_told, attribute, differs, merged
-from collector.accounting.records import COLUMNS, NO_ROLE, Bools, Ints, Records, records
+from collector.accounting.merge import LINE, Told, as_told, attribute, differs, merged
+from collector.accounting.records import COLUMNS, NO_ROLE, Ints, Records, Row, records
 from collector.accounting.resolve import BILLED, COUNTED, RULES, Resolution, resolve
 from collector.accounting.window import Relatives, Window, counts_something
+from collector.columns import Bools, by_distinct, constant, replaced
 from schemas.accounting import Role, Rule
 from schemas.ids import agent_id
 from schemas.tables import EntryKind
@@ -66,7 +66,6 @@ class Account:
 
     def __init__(self, config: Config, clock: Callable[[], int]) -> None:
         self._window = Window(config.max_records)
-        self._max_records = config.max_records
         self._clock = clock
 
     def plan(self, rows: pa.Table) -> Plan:
@@ -113,21 +112,15 @@ class Account:
 
     def rerated(self, corrections: Iterable[Row]) -> None:
         """These corrections of cost alone were booked by others: a later reversal must take them back too."""
-        changes = [row for row in corrections if row.get("accounting_rule") == Rule.RERATED]
-        known = self._window.find({row["corrects"] for row in changes}) if changes else {}
-        for change in changes:
-            number, row = known.get(change["corrects"], (0, None))
-            line = None if row is None else self._window.line(number, row)
-            if line is not None:
-                cost = (line["cost_nano_usd"] or 0) + (change["cost_nano_usd"] or 0)
-                self._window.set_line(number, line | {"cost_nano_usd": cost})
+        self._replay([row for row in corrections if row.get("accounting_rule") == Rule.RERATED])
 
     def restore(self, tables: Iterable[pa.Table]) -> None:
         """Remember what the ledger says was booked, from its newest entries in their order."""
         corrections: list[Row] = []
         for table in tables:
             corrections += table.filter(pc.equal(table["kind"], EntryKind.CORRECTION)).to_pylist()
-            rows = table.filter(pc.is_valid(table["signal"]))
+            # Points of metrics are no records: they would only push calls out of the window.
+            rows = table.filter(pc.and_(pc.is_valid(table["signal"]), pc.not_equal(table["kind"], EntryKind.METRIC)))
             made = records(_with_raw_ids(rows))
             claimed = rows["claimed_agent"].to_pylist()
             names = {place: claimed[place] for place in np.flatnonzero(made["claims"]).tolist()}
@@ -139,13 +132,17 @@ class Account:
         self._replay(corrections)
 
     def _replay(self, corrections: list[Row]) -> None:
+        """Take over what these corrections made of the lines they correct, in their order."""
+        if not corrections:
+            return
         known = self._window.find({row["corrects"] for row in corrections if row["corrects"]})
-        for row in corrections:
-            if row["corrects"] in known and row["accounting_rule"] != Rule.RERATED:
-                number, _ = known[row["corrects"]]
-                self._window.set_line(number, row if counts_something(row) else None)
-            elif row["corrects"] in known:
-                self.rerated([row])
+        for row in (row for row in corrections if row["corrects"] in known):
+            number, own = known[row["corrects"]]
+            if row["accounting_rule"] == Rule.RERATED:
+                line = _rerated(self._window.line(number, own), row)
+            else:
+                line = row if counts_something(row) else None
+            self._window.set_line(number, line)
 
     def _remember(self, made: Records, rows: pa.Table, names: dict[int, str]) -> Ints:
         """Put these records into the window; returns the number of each."""
@@ -177,13 +174,25 @@ class _Slab:
     def __init__(
         self, rows: pa.Table, relatives: Relatives, together: Records, found: Resolution, window: Window
     ) -> None:
-        self.rows, self.together, self.found = rows, together, found
+        self.together, self.found = together, found
         self.known, self.cut = relatives
         self.old = len(self.known)
         self._window = window
         claims = np.flatnonzero(together["claims"][self.old :])
         claimed = rows["claimed_agent"].take(pa.array(claims)).to_pylist()
         self.names: dict[int, str] = dict(zip(claims.tolist(), claimed, strict=True))
+        self.rows = _with_agents(self._inherited(rows))
+
+    def _inherited(self, rows: pa.Table) -> pa.Table:
+        """The new rows with the agents named above them."""
+        claim = self.found.claim[self.old :]
+        heirs = (claim >= 0) & (claim != np.arange(len(claim)) + self.old)
+        if not heirs.any():
+            return rows
+        places, which = np.unique(claim[heirs], return_inverse=True)
+        names = pa.array([self.name(int(place)) for place in places]).take(pa.array(which))
+        rows = _replaced(rows, "claimed_agent", heirs, names)
+        return _replaced(rows, "claim_source", heirs, constant("ancestor", len(names)))
 
     def name(self, place: int) -> str:
         """The agent that the record at this place names."""
@@ -221,12 +230,9 @@ class _Slab:
 
     def _told(self, place: int, row: Row, booked: Row | None) -> Told:
         claim = int(self.found.claim[place])
-        if claim not in (-1, place):
+        if place < self.old and claim not in (-1, place):
             row = dict(row)
             attribute(row, self.name(claim), "ancestor")
-        elif place >= self.old and row["attribution_source"] is None:
-            name = row["claimed_agent"]
-            row = row | {"agent": agent_id(name) if name else UNATTRIBUTED, "attribution_source": row["claim_source"]}
         return Told(place, int(self.together["start"][place]), int(self.together["end"][place]), row, booked)
 
     def _settle(self, unit: list[Told], draft: _Draft, now_ns: int) -> None:
@@ -295,8 +301,19 @@ class _Slab:
         return rule if told.row["accounting_role"] == Role.AGGREGATE else self.found.why.get(told.place, rule)
 
 
+def _rerated(line: Row | None, change: Row) -> Row | None:
+    if line is None:
+        return None
+    return line | {"cost_nano_usd": (line["cost_nano_usd"] or 0) + (change["cost_nano_usd"] or 0)}
+
+
 def _decided(rule: str, count: int) -> Row:
     return {"accounting_rule": rule, "call_count": count, "failed_count": 0}
+
+
+def attributed(rows: pa.Table) -> pa.Table:
+    """Normalised rows with whose they are as far as each knows alone, for what has no place in an account."""
+    return _with_agents(_prepared(rows))
 
 
 def _prepared(rows: pa.Table) -> pa.Table:
@@ -309,7 +326,7 @@ def _prepared(rows: pa.Table) -> pa.Table:
         "service",
     )
     claimed = pc.coalesce(rows["claimed_agent"], rows["resource_agent"], rows["service_name"])
-    rows = _set(rows, "claimed_agent", claimed)
+    rows = replaced(rows, "claimed_agent", claimed)
     rows = rows.append_column("claim_source", source)
     rows = rows.append_column("duration_ns", pc.subtract(rows["end_time"], rows["start_time"]))
     named = pc.if_else(pc.is_valid(rows["agent"]), "credential", pa.scalar(None, pa.string()))
@@ -317,67 +334,51 @@ def _prepared(rows: pa.Table) -> pa.Table:
 
 
 def _counted(slab: _Slab, updates: dict[int, Row]) -> pa.Table:
-    """The new rows with rule, count and agent; those of `updates` as settled."""
+    """The new rows with rule and counts; those of `updates` as settled."""
     rows, found, old = slab.rows, slab.found, slab.old
     code = found.code[old:]
     rule = pa.array(RULES).take(pa.array(code))
-    rows = _set(rows, "accounting_rule", pc.if_else(pc.equal(rule, ""), pa.scalar(None, pa.string()), rule))
+    rows = replaced(rows, "accounting_rule", pc.if_else(pc.equal(rule, ""), pa.scalar(None, pa.string()), rule))
     billed = np.isin(code, [RULES.index(each) for each in BILLED])
     has_role = slab.together["role"][old:] != NO_ROLE
     failed = code == RULES.index(Rule.FAILED)
     rows = rows.append_column("call_count", pa.array(billed.astype(np.int64), mask=~has_role))
     rows = rows.append_column("failed_count", pa.array(failed.astype(np.int64), mask=~has_role))
-    rows = _attributed(rows, slab)
     rows = _updated(rows, updates)
     billed_sum = pc.and_(pc.equal(rows["accounting_role"], Role.AGGREGATE), pc.equal(rows["call_count"], 1))
     kind = pc.if_else(pc.fill_null(billed_sum, False), EntryKind.CALL, rows["entry_kind"])
-    return _set(rows, "entry_kind", kind)
+    return replaced(rows, "entry_kind", kind)
 
 
-def _attributed(rows: pa.Table, slab: _Slab) -> pa.Table:
-    """Inherited agent names, and the agent of rows whose key does not name one."""
-    claim = slab.found.claim[slab.old :]
-    heirs = (claim >= 0) & (claim != np.arange(len(claim)) + slab.old)
-    if heirs.any():
-        places, which = np.unique(claim[heirs], return_inverse=True)
-        inherited = pa.array([slab.name(int(place)) for place in places]).take(pa.array(which))
-        rows = _replaced(rows, "claimed_agent", heirs, inherited)
-        rows = _replaced(rows, "claim_source", heirs, pa.array(["ancestor"] * int(heirs.sum())))
+def _with_agents(rows: pa.Table) -> pa.Table:
+    """The agent of rows whose key does not name one: whoever they are claimed for."""
     if not rows["agent"].null_count:
         return rows
     nameless = pc.is_null(rows["agent"])
-    encoded = pc.dictionary_encode(pc.fill_null(rows["claimed_agent"], UNATTRIBUTED).combine_chunks())
-    ids = pa.array([agent_id(name) for name in encoded.dictionary.to_pylist()], pa.string()).take(encoded.indices)
-    rows = _set(rows, "agent", pc.if_else(nameless, ids, rows["agent"]))
-    return _set(rows, "attribution_source", pc.if_else(nameless, rows["claim_source"], rows["attribution_source"]))
+    ids = by_distinct(pc.fill_null(rows["claimed_agent"], UNATTRIBUTED), agent_id)
+    rows = replaced(rows, "agent", pc.if_else(nameless, ids, rows["agent"]))
+    return replaced(rows, "attribution_source", pc.if_else(nameless, rows["claim_source"], rows["attribution_source"]))
 
 
 def _updated(rows: pa.Table, updates: dict[int, Row]) -> pa.Table:
-    by_column: dict[str, tuple[list[int], list[Any]]] = defaultdict(lambda: ([], []))
-    for place, values in sorted(updates.items()):
-        for name, value in values.items():
-            places, told = by_column[name]
-            places.append(place)
-            told.append(value)
-    for name, (places, told) in by_column.items():
-        mask: Bools = np.zeros(len(rows), np.bool_)
-        mask[places] = True
-        rows = _replaced(rows, name, mask, pa.array(told, rows[name].type))
+    if not updates:
+        return rows
+    places = sorted(updates)
+    mask = np.zeros(len(rows), np.bool_)
+    mask[places] = True
+    for name in _DECIDED:
+        rows = _replaced(rows, name, mask, pa.array([updates[place][name] for place in places], rows[name].type))
     return rows
 
 
-def _replaced(rows: pa.Table, name: str, where: npt.NDArray[np.bool_], values: pa.Array) -> pa.Table:
+def _replaced(rows: pa.Table, name: str, where: Bools, values: pa.Array) -> pa.Table:
     column = rows[name].combine_chunks()
-    return _set(rows, name, pc.replace_with_mask(column, pa.array(where), values))
+    return replaced(rows, name, pc.replace_with_mask(column, pa.array(where), values))
 
 
 def _with_raw_ids(rows: pa.Table) -> pa.Table:
     """Ledger rows with their ids as the bytes they arrived as."""
     for name in ("trace_id", "span_id", "parent_span_id"):
         raw = [None if text is None else bytes.fromhex(text) for text in rows[name].to_pylist()]
-        rows = _set(rows, name, pa.array(raw, pa.binary()))
+        rows = replaced(rows, name, pa.array(raw, pa.binary()))
     return rows
-
-
-def _set(table: pa.Table, name: str, values: pa.Array | pa.ChunkedArray) -> pa.Table:
-    return table.set_column(table.column_names.index(name), name, values)

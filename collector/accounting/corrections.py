@@ -4,10 +4,11 @@ An entry is never changed: a reversal is the old line with every number negated,
 new one. Together with the original they sum to the new line, for every report that sums.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Mapping
 
-from collector.accounting.merge import LINE, TOKENS, Row
+from collector.accounting.merge import LINE, TOKENS
+from collector.accounting.records import Row
+from schemas.accounting import Rule
 from schemas.ids import new_id
 from schemas.tables import EntryKind
 
@@ -36,33 +37,30 @@ def rebooking(carrier: Row, line: Row, now_ns: int) -> Row:
     return row
 
 
-def without_price(row: Row, names: Iterable[str]) -> Row:
-    """The row without the columns that pricing adds."""
-    dropped = set(names)
-    return {name: value for name, value in row.items() if name not in dropped}
-
-
 def _correction(of: Row, corrects: str, now_ns: int) -> Row:
-    row: dict[str, Any] = dict(of) | dict.fromkeys(_OWN)
-    return row | {
-        "entry_id": new_id(),
-        "kind": EntryKind.CORRECTION,
-        "corrects": corrects,
-        "received_time": now_ns,
-        "actor": _ACTOR,
-        "action": ACTION,
-    }
+    return (
+        dict(of)
+        | dict.fromkeys(_OWN)
+        | {
+            "entry_id": new_id(),
+            "kind": EntryKind.CORRECTION,
+            "corrects": corrects,
+            "received_time": now_ns,
+            "actor": _ACTOR,
+            "action": ACTION,
+        }
+    )
 
 
-_REASONS = {
-    "same_response": "another record has the provider's same response id",
-    "same_span": "another record tells of the same span",
-    "nested_call": "the call around it or inside it is the same one",
-    "same_usage_and_time": "another instrumentation tells of it too",
-    "aggregate": "calls below it are metered",
-    "covered_by_aggregate": "a sum that is billed covers it",
-    "echo": "another record of its emitter is billed",
-    "same_tool_call": "another record tells of the same tool call",
-    "failed": "it failed",
-    "corrected": "more is known of it now",
+_REASONS: Mapping[str, str] = {
+    Rule.SAME_RESPONSE: "another record has the provider's same response id",
+    Rule.SAME_SPAN: "another record tells of the same span",
+    Rule.NESTED: "the call around it or inside it is the same one",
+    Rule.SAME_TIME: "another instrumentation tells of it too",
+    Rule.AGGREGATE: "calls below it are metered",
+    Rule.COVERED: "a sum that is billed covers it",
+    Rule.ECHO: "another record of its emitter is billed",
+    Rule.SAME_TOOL_CALL: "another record tells of the same tool call",
+    Rule.FAILED: "it failed",
+    Rule.CORRECTED: "more is known of it now",
 }

@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from collector.accounting.groups import Groups
-from collector.accounting.records import AGGREGATE, CALL, ECHO, TOOL, Bools, Hashes, Ints, Records
+from collector.accounting.records import AGGREGATE, CALL, ECHO, TOOL, Hashes, Ints, Records
 from collector.accounting.tree import Forest
+from collector.columns import Bools
 from schemas.accounting import Rule
 
 # One process, two clocks reads: a wrapper may end this much before what it wraps.
@@ -42,8 +43,7 @@ def link(records: Records, forest: Forest) -> Links:
     groups = Groups(len(records))
     roles = records["role"]
     for role, name, why in ((CALL, "response", Rule.SAME_RESPONSE), (TOOL, "tool_call", Rule.SAME_TOOL_CALL)):
-        for same, _ in _repeated(records["node"], (roles == role) & ~records["log"]):
-            groups.join(*same, Rule.SAME_SPAN)
+        _join_same_span(groups, records, (roles == role) & ~records["log"])
         _join_same_id(groups, records, name, (roles == role) & (records[name] != 0), why)
     sums = _join_nested(groups, records, forest)
     _join_nested_tools(groups, records, forest)
@@ -51,13 +51,13 @@ def link(records: Records, forest: Forest) -> Links:
     return Links(groups, sums)
 
 
-def _repeated(keys: Hashes, among: Bools) -> Iterator[tuple[tuple[int, int], int]]:
-    """Neighbours that have one key, and that key."""
+def _join_same_span(groups: Groups, records: Records, among: Bools) -> None:
     where = np.flatnonzero(among)
-    order = where[np.argsort(keys[where], kind="stable")]
-    same = np.flatnonzero(keys[order][1:] == keys[order][:-1])
+    nodes = records["node"][where]
+    order = where[np.argsort(nodes, kind="stable")]
+    same = np.flatnonzero(records["node"][order][1:] == records["node"][order][:-1])
     for first, second in zip(order[same].tolist(), order[same + 1].tolist(), strict=True):
-        yield (first, second), int(keys[first])
+        groups.join(first, second, Rule.SAME_SPAN)
 
 
 def _join_same_id(groups: Groups, records: Records, name: str, among: Bools, why: str) -> None:
@@ -67,10 +67,8 @@ def _join_same_id(groups: Groups, records: Records, name: str, among: Bools, why
     another call disappear: of one id, other usage is another call, unless two instrumentations of
     one key tell it at one time.
     """
-    repeated = {key for _, key in _repeated(records[name], among)}
-    if not repeated:
-        return
-    where = np.flatnonzero(among & np.isin(records[name], np.array(sorted(repeated), np.uint64)))
+    keys, count = np.unique(records[name][among], return_counts=True)
+    where = np.flatnonzero(among & np.isin(records[name], keys[count > 1]))
     order = where[np.lexsort((records["node"][where], records["end"][where], records["start"][where]))]
     for members in _members(records[name][order], order).values():
         calls: list[_SameId] = []
@@ -151,7 +149,7 @@ def _join_nested(groups: Groups, records: Records, forest: Forest) -> Bools:
     inside, around = inside[around >= 0], around[around >= 0]
     if not len(inside):
         return sums
-    outer = np.flatnonzero(calls & _mask(forest.size, around)[forest.node_of])
+    outer = np.flatnonzero(calls & np.isin(forest.node_of, around))
     of_node = _members(forest.node_of[outer], outer)
     parts: dict[int, list[int]] = defaultdict(list)
     for record, node in zip(inside.tolist(), around.tolist(), strict=True):
@@ -226,10 +224,10 @@ def _join_by_time(groups: Groups, records: Records, sums: Bools) -> None:
     without_id[unit[records["response"][calls] != 0]] = False
     services = np.unique(records["service"][calls[without_id[unit]]])
     mine = calls[np.isin(records["service"][calls], services)]
-    for rivals in _members(records["service"][mine], mine).values():
-        if len(np.unique(records["scope"][rivals])) < 2:
+    for watched in _members(records["service"][mine], mine).values():
+        if len(np.unique(records["scope"][watched])) < 2:
             continue
-        units = _members(np.array([groups.find(record) for record in rivals]), np.array(rivals))
+        units = _members(np.array([groups.find(record) for record in watched]), np.array(watched))
         told = {name: _Telling(records, np.array(members)) for name, members in units.items()}
         for first, second in _candidates(told):
             a, b = told[groups.find(first)], told[groups.find(second)]
@@ -341,24 +339,18 @@ def _neighbours(told: dict[int, _Telling]) -> Iterator[tuple[tuple[int, _Telling
     for item in in_order:
         telling = item[1]
         if not telling.responses:
-            for rivals in (same_usage[telling.usage], unmetered) if telling.metered else (in_order,):
-                yield from ((item, rival) for rival in _around(telling, rivals))
+            for others in (same_usage[telling.usage], unmetered) if telling.metered else (in_order,):
+                yield from ((item, rival) for rival in _around(telling, others))
 
 
-def _around(telling: _Telling, rivals: list[tuple[int, _Telling]]) -> Iterator[tuple[int, _Telling]]:
-    """The rivals that began about when this one did: those it may hold, and those that may hold it."""
-    at = bisect_left(rivals, telling.order, key=lambda item: item[1].order)
-    yield from rivals[max(0, at - _MAX_RIVALS) : at]
-    for item in rivals[at : at + _MAX_RIVALS]:
+def _around(telling: _Telling, others: list[tuple[int, _Telling]]) -> Iterator[tuple[int, _Telling]]:
+    """Those that began about when this one did: those it may hold, and those that may hold it."""
+    at = bisect_left(others, telling.order, key=lambda item: item[1].order)
+    yield from others[max(0, at - _MAX_RIVALS) : at]
+    for item in others[at : at + _MAX_RIVALS]:
         if item[1].start > telling.end:
             return
         yield item
-
-
-def _mask(size: int, numbers: Ints) -> Bools:
-    mask = np.zeros(size, np.bool_)
-    mask[numbers] = True
-    return mask
 
 
 def _members(keys: Hashes | Ints, records: Ints) -> dict[int, list[int]]:

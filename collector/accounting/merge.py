@@ -8,11 +8,10 @@ client inside. Which row that is depends on what the rows say, not on which came
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from collector.accounting.records import Row
 from collector.accounting.resolve import BILLED
 from schemas.accounting import SPLIT_FROM_COST, Role, Rule
 from schemas.ids import agent_id
-
-Row = dict[str, Any]
 
 # Whoever is nearest to the work knows best whose it is.
 _SOURCES = {"span": 0, "ancestor": 1, "main_agent": 2, "service": 3}
@@ -129,10 +128,7 @@ def _attribute(line: Row, told: list[Told], carrier: Told) -> None:
     Of several keys that tell the same usage the outermost pays, which is the agent's and not the
     gateway's; nobody pays for usage only others tell.
     """
-    usage = [carrier.row[name] for name in ("metered", "input_tokens", "output_tokens")]
-    paying = [
-        each for each in told if [each.row[name] for name in ("metered", "input_tokens", "output_tokens")] == usage
-    ]
+    paying = [each for each in told if _usage(each) == _usage(carrier)]
     by_key = [each for each in paying if each.row["attribution_source"] == "credential"]
     by_key = by_key or [each for each in told if each.row["attribution_source"] == "credential"]
     payer = min(by_key or paying, key=_outermost).row

@@ -12,11 +12,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from collector.columns import numpy_of, one, stirred
 from schemas.accounting import Role, Rule
+
+Row = dict[str, Any]
+"""One row of a table, or one ledger entry, by column."""
 
 Hashes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 Records = npt.NDArray[np.void]
 
 NO_ROLE, CALL, AGGREGATE, ECHO, TOOL = range(5)
@@ -71,7 +74,7 @@ def records(rows: pa.Table) -> Records:
         return made
     owner = _texts(pc.binary_join_element_wise(rows["org"], rows["tenant"], "/"))
     trace, span, parent = (_distinct(rows[name]) for name in ("trace_id", "span_id", "parent_span_id"))
-    made["log"] = _numpy(pc.equal(rows["signal"], "logs"))
+    made["log"] = numpy_of(pc.equal(rows["signal"], "logs"))
     own = _hashes(rows["entry_id"])
     in_trace = mix(owner, trace)
     made["trace"] = np.where(trace == 0, own, in_trace)
@@ -90,36 +93,33 @@ def records(rows: pa.Table) -> Records:
 
 
 def mix(first: Hashes, second: Hashes) -> Hashes:
-    """Two hashes as one (the finaliser of splitmix64, variant 13 of Stafford); never 0."""
-    words = (first * np.uint64(0x9E3779B97F4A7C15)) ^ second
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return (words ^ (words >> np.uint64(31))) | np.uint64(1)
+    """Two hashes as one; never 0."""
+    return stirred((first * np.uint64(0x9E3779B97F4A7C15)) ^ second) | np.uint64(1)
 
 
 def _tools(made: Records, rows: pa.Table, owner: Hashes) -> None:
     if rows["tool_name"].null_count == rows["tool_call_id"].null_count == len(rows):
         return
     call = _distinct(_unique_ids(rows["tool_call_id"]))
-    long = _numpy(pc.greater_equal(pc.fill_null(pc.utf8_length(rows["tool_call_id"]), 0), _MIN_GLOBAL_TOOL_ID))
+    long = numpy_of(pc.greater_equal(pc.fill_null(pc.utf8_length(rows["tool_call_id"]), 0), _MIN_GLOBAL_TOOL_ID))
     made["tool_call"] = np.where(call == 0, 0, mix(np.where(long, owner, made["trace"]), call))
     made["tool_name"] = _texts(rows["tool_name"])
 
 
 def _facts(made: Records, rows: pa.Table) -> None:
     role = pc.fill_null(pc.index_in(rows["accounting_role"], _ROLES), -1)
-    made["role"] = _numpy(role) + 1
-    made["metered"] = _numpy(pc.fill_null(rows["metered"], False))
-    made["failed"] = _numpy(pc.fill_null(pc.equal(rows["outcome"], "error"), False)) & ~made["metered"]
-    made["embeds"] = _numpy(pc.fill_null(pc.equal(rows["operation"], "embeddings"), False))
-    made["stored"] = _numpy(pc.fill_null(pc.equal(rows["accounting_rule"], Rule.STORED_RESPONSE), False))
-    made["start"] = _numpy(rows["event_time"])
-    made["end"] = made["start"] + _numpy(pc.fill_null(rows["duration_ns"], 0))
-    made["input"] = _numpy(pc.fill_null(rows["input_tokens"], -1))
-    made["output"] = _numpy(pc.fill_null(rows["output_tokens"], -1))
+    made["role"] = numpy_of(role) + 1
+    made["metered"] = numpy_of(pc.fill_null(rows["metered"], False))
+    made["failed"] = numpy_of(pc.fill_null(pc.equal(rows["outcome"], "error"), False)) & ~made["metered"]
+    made["embeds"] = numpy_of(pc.fill_null(pc.equal(rows["operation"], "embeddings"), False))
+    made["stored"] = numpy_of(pc.fill_null(pc.equal(rows["accounting_rule"], Rule.STORED_RESPONSE), False))
+    made["start"] = numpy_of(rows["event_time"])
+    made["end"] = made["start"] + numpy_of(pc.fill_null(rows["duration_ns"], 0))
+    made["input"] = numpy_of(pc.fill_null(rows["input_tokens"], -1))
+    made["output"] = numpy_of(pc.fill_null(rows["output_tokens"], -1))
     # Inherited names are not the record's own: what it inherits is decided anew whenever the tree grows.
     own = pc.fill_null(pc.equal(rows["claim_source"], "span"), False)
-    made["claims"] = _numpy(pc.and_(own, pc.is_valid(rows["claimed_agent"])))
+    made["claims"] = numpy_of(pc.and_(own, pc.is_valid(rows["claimed_agent"])))
 
 
 def _unique_ids(ids: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -140,9 +140,9 @@ def _undated(model: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _texts(column: pa.Array | pa.ChunkedArray) -> Hashes:
     """Hashes of a column whose values repeat; 0 for null."""
-    encoded = pc.dictionary_encode(column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column)
+    encoded = one(column).dictionary_encode()
     known = np.append(_hashes(encoded.dictionary), np.uint64(0))
-    found: Hashes = known[_numpy(pc.fill_null(encoded.indices, len(known) - 1))]
+    found: Hashes = known[numpy_of(pc.fill_null(encoded.indices, len(known) - 1))]
     return found
 
 
@@ -157,11 +157,5 @@ def _hashes(column: pa.Array | pa.ChunkedArray) -> Hashes:
     values = column.to_pylist()
     found = np.fromiter(map(hash, values), np.int64, len(values)).view(np.uint64) | np.uint64(1)
     if column.null_count:
-        found[~_numpy(pc.is_valid(column))] = 0
+        found[~numpy_of(pc.is_valid(column))] = 0
     return found
-
-
-def _numpy(values: pa.Array | pa.ChunkedArray) -> npt.NDArray[Any]:
-    chunk = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-    array: npt.NDArray[Any] = chunk.to_numpy(zero_copy_only=False)
-    return array

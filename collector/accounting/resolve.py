@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from collector.accounting.links import Links, link
-from collector.accounting.records import AGGREGATE, CALL, ECHO, NO_ROLE, TOOL, Bools, Hashes, Ints, Records, mix
+from collector.accounting.records import AGGREGATE, CALL, ECHO, NO_ROLE, TOOL, Hashes, Ints, Records, mix
 from collector.accounting.tree import Forest, forest
+from collector.columns import Bools
 from schemas.accounting import Rule
 
 RULES = (

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from collector.accounting.records import Bools, Ints, Records
+from collector.accounting.records import Ints, Records
+from collector.columns import Bools
 
 # Deeper nesting than any framework makes; it bounds what a hostile chain of spans can cost.
 _MAX_DEPTH = 256

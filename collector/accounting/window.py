@@ -6,17 +6,16 @@ its booking is committed, so that a booking that failed can be made again.
 """
 
 from bisect import bisect_right
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.accounting.links import rivals
-from collector.accounting.records import CALL, RECORD, Bools, Ints, Records
+from collector.accounting.records import CALL, RECORD, Ints, Records, Row
+from collector.columns import Bools, numpy_of
 from schemas.tables import LEDGER_COLUMNS
-
-Row = dict[str, Any]
 
 # Columns that are null throughout are not kept.
 _NOTHING: Row = dict.fromkeys(column.name for column in LEDGER_COLUMNS if column.name != "seq")
@@ -242,13 +241,15 @@ class Window:
         found: dict[str, tuple[int, Row]] = {}
         for generation in (self._older, self._newer):
             for slab in generation.slabs:
-                hits = np.flatnonzero(pc.is_in(slab.rows["entry_id"], wanted).to_numpy(zero_copy_only=False))
+                hits = np.flatnonzero(numpy_of(pc.is_in(slab.rows["entry_id"], wanted)))
+                if not len(hits):
+                    continue
                 place_of = np.argsort(slab.row_of)
                 for hit, row in zip(hits.tolist(), slab.rows.take(pa.array(hits)).to_pylist(), strict=True):
                     found[row["entry_id"]] = (slab.start + int(place_of[hit]), _NOTHING | row)
         return found
 
-    def _neighbours(self, records: Records, new: Records, seen: "_Seen") -> tuple[Ints, Ints]:
+    def _neighbours(self, records: Records, new: Records, seen: _Seen) -> tuple[Ints, Ints]:
         """Records of the same traces and ids, and of the same time where a service is watched twice."""
         found: list[Ints] = []
         cut: list[int] = []
@@ -259,7 +260,7 @@ class Window:
         for generation in (self._older, self._newer):
             for name, keys in (("trace", traces), ("response", ids), ("tool_call", ids)):
                 numbers, more = generation.find(name, keys)
-                found += [generation.run(number) if name == "trace" else np.array([number]) for number in numbers]
+                found += map(generation.run, numbers) if name == "trace" else [np.array(numbers, np.int64)]
                 cut += more
         found.extend(self._at_that_time(records, new))
         nothing = np.zeros(0, np.int64)

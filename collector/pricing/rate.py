@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from collector.columns import numpy_of
 from collector.pricing.book import MINUTE_NS, PriceBook
 from collector.pricing.overlay import Asked
 from collector.pricing.unit_prices import CLASSES, Rates, Tokens, UnitPrices, rates
@@ -151,12 +152,12 @@ def _asked(calls: Calls) -> tuple[Ints, list[Asked]]:
 def _distinct(values: Ints) -> tuple[Ints, list[int]]:
     """For each value the index of its like among the distinct ones, and those; by hashing, not by sorting."""
     encoded = pc.dictionary_encode(pa.array(values))
-    return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64), encoded.dictionary.to_pylist()
+    return numpy_of(encoded.indices).astype(np.int64), encoded.dictionary.to_pylist()
 
 
 def _codes(column: pa.Array) -> tuple[Ints, list[str]]:
     encoded = pc.dictionary_encode(pc.fill_null(column, ""))
-    return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64), encoded.dictionary.to_pylist() or [""]
+    return numpy_of(encoded.indices).astype(np.int64), encoded.dictionary.to_pylist() or [""]
 
 
 def _table(prices: list[UnitPrices | None] | list[UnitPrices]) -> tuple[Ints, Ints, Ints, Bools]:

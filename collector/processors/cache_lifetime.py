@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from collector.columns import Bools, numpy_of, replaced
 from collector.pricing.book import PriceBook
 from collector.pricing.rate import Calls, Ints, Priced, rate, taken
-from collector.processors.columns import Bools, numpy_of, replaced
 from schemas.accounting import SPLIT_FROM_COST
 from schemas.money import PICO_PER_NANO
 

@@ -10,18 +10,14 @@ exactly what was booked.
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from collector.columns import Bools, Words, numpy_of, stirred
 from collector.dialects.dialect import TOKEN_COLUMNS
-
-Words = npt.NDArray[np.uint64]
-Bools = npt.NDArray[np.bool_]
 
 _KEY_BYTES = 16
 _ITEM_BYTES = 24
-_MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 _LANES = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 _CONTENT_COLUMNS = ("start_time", "end_time", "status", *TOKEN_COLUMNS)
 # What else a call is billed and attributed by; few distinct values each but for the id.
@@ -107,28 +103,21 @@ class DedupeWindow:
         for lane, secret in zip(_LANES, self._secret, strict=True):
             state = owner ^ secret
             for column in range(parts.shape[1]):
-                state = _mix(state * lane ^ parts[:, column])
+                state = stirred(state * lane ^ parts[:, column])
             lanes.append(state)
         return np.ascontiguousarray(np.column_stack(lanes)) if len(rows) else np.zeros((0, 2), np.uint64)
 
     def _content(self, rows: pa.Table) -> Words:
         state = np.full(len(rows), self._secret[0])
         for name in _CONTENT_COLUMNS:
-            values = pc.fill_null(rows[name], -1).combine_chunks().to_numpy(zero_copy_only=False)
-            state = _mix(state * _LANES[0] ^ values.astype(np.int64).view(np.uint64))
+            values = numpy_of(pc.fill_null(rows[name], -1))
+            state = stirred(state * _LANES[0] ^ values.astype(np.int64).view(np.uint64))
         for name in _CONTENT_TEXTS:
-            state = _mix(state * _LANES[0] ^ _text_words(pc.fill_null(rows[name], "")))
+            state = stirred(state * _LANES[0] ^ _text_words(pc.fill_null(rows[name], "")))
         words = _fixed_words(pc.cast(pc.fill_null(rows["response_id"], ""), pa.binary()), _ID_WORDS)
         for column in range(_ID_WORDS):
-            state = _mix(state * _LANES[0] ^ words[:, column])
+            state = stirred(state * _LANES[0] ^ words[:, column])
         return state
-
-
-def _mix(words: Words) -> Words:
-    """The finaliser of splitmix64 (Steele, Lea, Flood 2014; Stafford's variant 13)."""
-    words = (words ^ (words >> np.uint64(30))) * _MULTIPLIERS[0]
-    words = (words ^ (words >> np.uint64(27))) * _MULTIPLIERS[1]
-    return words ^ (words >> np.uint64(31))
 
 
 def _texts(keys: Words) -> list[bytes]:
@@ -148,7 +137,7 @@ def _text_words(column: pa.ChunkedArray) -> Words:
     """A 64-bit hash of each text, computed once a distinct text."""
     encoded = pc.dictionary_encode(column.combine_chunks())
     hashes = np.array([_hash_text(text) for text in encoded.dictionary.to_pylist()], np.uint64)
-    indices = encoded.indices.to_numpy(zero_copy_only=False)
+    indices = numpy_of(encoded.indices)
     return hashes[indices] if len(hashes) else np.zeros(0, np.uint64)
 
 

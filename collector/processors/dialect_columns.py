@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from collector.columns import Bools, by_distinct, constant, is_one_of, numpy_of, replaced, some
 from collector.dialects.dialect import (
     ECHO_OPERATION,
     SHARED_KEYS,
@@ -19,7 +20,6 @@ from collector.dialects.dialect import (
     Dialect,
     wanted_keys,
 )
-from collector.processors.columns import Bools, by_distinct, constant, is_one_of, numpy_of, replaced
 
 AGENT_OPERATION = "invoke_agent"
 _LONGEST_BLANK = 4
@@ -37,9 +37,9 @@ def by_dialect(received: pa.Table, dialects: tuple[Dialect, ...]) -> Iterator[tu
             mine[is_log] |= events.where(dialect.events.__contains__) & ~claimed[is_log]
         if mine.any():
             claimed |= mine
-            yield _some(received, mine), dialect
+            yield some(received, mine), dialect
     if not claimed.all() or not len(received):
-        yield _some(received, ~claimed), None
+        yield some(received, ~claimed), None
 
 
 def attribute_keys(dialects: tuple[Dialect, ...]) -> frozenset[str]:
@@ -84,10 +84,6 @@ def _speaks(received: pa.Table, dialect: Dialect, scopes: _Distinct) -> Bools:
         if mark in received.column_names:
             speaks |= numpy_of(pc.is_valid(received[mark]))
     return speaks
-
-
-def _some(received: pa.Table, where: Bools) -> pa.Table:
-    return received if where.all() else received.filter(pa.array(where))
 
 
 def _first(rows: pa.Table, keys: tuple[str, ...], kind: pa.DataType) -> pa.Array | pa.ChunkedArray:

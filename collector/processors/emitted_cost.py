@@ -10,7 +10,7 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 import msgspec
 import pyarrow as pa
 
-from collector.processors.columns import by_distinct, mark, numpy_of, one
+from collector.columns import by_distinct, mark, numpy_of, one
 
 UNREADABLE = "emitted_cost_unreadable"
 MAX_USD = 1_000_000

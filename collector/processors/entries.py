@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.processors.normalise import mark
+from collector.columns import constant, mark, numpy_of
 from schemas.tables import LEDGER_SCHEMA, EntryKind
 
 ENTRY_SCHEMA = pa.schema([field for field in LEDGER_SCHEMA if field.name != "seq"])
@@ -54,7 +54,7 @@ def entries(rows: pa.Table, conflict: npt.NDArray[np.bool_]) -> pa.Table:
         "span_name": rows["name"],
         "span_kind": _SPAN_KINDS.take(_bounded(rows["kind"], 5)),
         "status": _STATUSES.take(_bounded(rows["status"], 2)),
-        "software_version": _constant(SOFTWARE_VERSION, count),
+        "software_version": constant(SOFTWARE_VERSION, count),
     }
     return _table(columns, count)
 
@@ -62,11 +62,6 @@ def entries(rows: pa.Table, conflict: npt.NDArray[np.bool_]) -> pa.Table:
 def row_entries(rows: Iterable[Mapping[str, object]]) -> pa.Table:
     """Ledger rows of what did not arrive as telemetry: events, and corrections of what did."""
     return pa.Table.from_pylist(list(rows), schema=ENTRY_SCHEMA)
-
-
-def as_entries(rows: pa.Table) -> pa.Table:
-    """Rows under the ledger's names with its columns and no others, null where they have none."""
-    return _table({name: rows[name] for name in rows.column_names}, len(rows))
 
 
 def costed(booked: pa.Table) -> pa.Table:
@@ -130,7 +125,7 @@ def _hex_column(column: pa.ChunkedArray, size: int) -> pa.Array:
     whole = values.filter(fits)
     raw = np.frombuffer(b"".join(whole.to_pylist()), np.uint8).reshape(len(whole), size)
     text = _fixed_text(_HEX[raw].view("S1").reshape(len(whole), size * 2))
-    fits_np = fits.to_numpy(zero_copy_only=False)
+    fits_np = numpy_of(fits)
     if fits_np.all():
         return text
     where = np.where(fits_np, np.cumsum(fits_np) - 1, -1)
@@ -142,10 +137,6 @@ def _fixed_text(characters: npt.NDArray[np.bytes_]) -> pa.Array:
     count, width = characters.shape
     offsets = np.arange(count + 1, dtype=np.int32) * width
     return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(characters.tobytes()))
-
-
-def _constant(text: str, count: int) -> pa.Array:
-    return pa.array([text]).take(pa.array(np.zeros(count, np.int64)))
 
 
 def _table(columns: dict[str, pa.Array | pa.ChunkedArray], count: int) -> pa.Table:

@@ -10,16 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from collector.columns import constant, is_one_of, numpy_of, one, replaced, some
 from collector.dialects.dialect import POINT_PREFIX, POINT_TEXTS, TOKEN_COLUMNS, Dialect
 from collector.pricing.names import Names, Resolved
-from collector.processors.columns import constant, is_one_of, mark, numpy_of, one, replaced
 from collector.processors.dialect_columns import attribute_keys, by_dialect, read
 from collector.processors.emitted_cost import with_emitted_cost
 from collector.processors.roles import decide
 from collector.processors.usage import settle
 from schemas.tables import EntryKind
-
-__all__ = ["POINTS", "mark", "normalise", "without_points"]
 
 POINTS = "metrics"
 """The `signal` of rows that are points of metrics."""
@@ -31,19 +29,14 @@ def normalise(received: pa.Table, dialects: tuple[Dialect, ...], names: Names) -
     """Replace attribute columns by canonical ones, and add what they mean."""
     attributes = attribute_keys(dialects)
     is_point = is_one_of(received["signal"], (POINTS,))
-    points = received.filter(pa.array(is_point)) if is_point.any() else None
-    told = received if points is None else received.filter(pa.array(~is_point))
+    told = some(received, ~is_point)
     parts = [_part(rows, dialect, attributes) for rows, dialect in by_dialect(told, dialects)]
-    if points is not None:
+    if is_point.any():
+        points = some(received, is_point)
         parts.append(_points(_part(points, None, attributes), points))
     rows = parts[0] if len(parts) == 1 else pa.concat_tables(parts)
     rows = rows.append_column("event_time", _event_time(rows))
     return with_emitted_cost(_with_names(rows, names))
-
-
-def without_points(entries: pa.Table) -> pa.Table:
-    """Ledger rows less those of metrics: what an account remembers, because they must not push calls out of it."""
-    return entries.filter(pc.fill_null(pc.not_equal(entries["signal"], POINTS), True))
 
 
 def _part(rows: pa.Table, dialect: Dialect | None, attributes: frozenset[str]) -> pa.Table:

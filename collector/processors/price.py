@@ -13,10 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from collector.columns import Bools, by_distinct, mark, numpy_of, one, replaced
 from collector.pricing.book import PriceBook
 from collector.pricing.rate import Calls, Columns, Priced, rate, rate_at, taken
 from collector.processors.cache_lifetime import ASSUMED, split, with_split
-from collector.processors.columns import Bools, by_distinct, mark, numpy_of, one, replaced
 from schemas.accounting import Rule
 
 UNKNOWN_PRICE = "unknown_price"

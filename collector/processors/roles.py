@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from collector.columns import Bools, constant, is_one_of, numpy_of
 from collector.dialects.dialect import (
     CALL_OPERATIONS,
     ECHO_OPERATION,
@@ -16,7 +17,6 @@ from collector.dialects.dialect import (
     TOOL_OPERATION,
     Dialect,
 )
-from collector.processors.columns import Bools, constant, is_one_of, numpy_of
 from schemas.accounting import Role, Rule
 from schemas.tables import EntryKind
 

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from collector.columns import Bools, constant, mark, numpy_of, replaced
 from collector.dialects.dialect import TOKEN_COLUMNS, Dialect
 from collector.pricing.rate import MAX_TOKENS
-from collector.processors.columns import Bools, constant, mark, numpy_of, replaced
 from collector.processors.usage_document import UsageDocument, read_usage
 
 AS_SENT = "as_sent"

@@ -11,10 +11,8 @@ from collector.accounting.account import Config as AccountingConfig
 from collector.dialects import DIALECTS
 from collector.dialects.dialect import wanted_keys
 from collector.pricing.book import PriceBook
-from collector.pricing.names import Names
 from collector.processing import Entries, Processing
 from collector.processors.dedupe import DedupeWindow
-from collector.processors.normalise import without_points
 from collector.receivers.body import from_json
 from collector.receivers.decode import RowLimits, TableBuilder
 from collector.receivers.decode_metrics import MetricsBuilder
@@ -92,7 +90,7 @@ class Books:
     def restart(self) -> None:
         """Forget everything but what the ledger says."""
         account = Account(AccountingConfig(max_records=self._max_records), time.time_ns)
-        account.restore(map(without_points, self.tables))
+        account.restore(self.tables)
         self._start(account)
 
     def all(self) -> pa.Table:
@@ -107,7 +105,7 @@ class Books:
         return pc.fill_null(pc.and_(counts, pc.not_equal(rows["accounting_role"], "tool")), False)
 
     def _start(self, account: Account) -> None:
-        self._processing = Processing(self._window, account, Names(), PriceBook(), time.time_ns)
+        self._processing = Processing(self._window, account, PriceBook(), time.time_ns)
 
 
 def book(rows: pa.Table) -> pa.Table:

@@ -13,6 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 Bools = npt.NDArray[np.bool_]
+Words = npt.NDArray[np.uint64]
+
+_MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
 def one(values: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -36,6 +39,11 @@ def constant(text: str | None, count: int) -> pa.Array:
     return pa.repeat(pa.scalar(text, pa.string()), count)
 
 
+def some(table: pa.Table, where: Bools) -> pa.Table:
+    """The rows there; the table itself where that is all of them."""
+    return table if where.all() else table.filter(pa.array(where))
+
+
 def is_one_of(column: pa.Array | pa.ChunkedArray, words: tuple[str, ...]) -> Bools:
     """Where a text is one of these."""
     return numpy_of(pc.is_in(column, pa.array(words, pa.string())))
@@ -48,6 +56,13 @@ def by_distinct(
     encoded = one(column).dictionary_encode()
     answers = pa.array([ask(text) for text in encoded.dictionary.to_pylist()], kind or pa.string())
     return answers.take(encoded.indices)
+
+
+def stirred(words: Words) -> Words:
+    """Words whose every bit hangs on all bits (the finaliser of splitmix64: Steele, Lea, Flood 2014; variant 13)."""
+    words = (words ^ (words >> np.uint64(30))) * _MULTIPLIERS[0]
+    words = (words ^ (words >> np.uint64(27))) * _MULTIPLIERS[1]
+    return words ^ (words >> np.uint64(31))
 
 
 def mark(rows: pa.Table, where: Bools, finding: str) -> pa.Table:
