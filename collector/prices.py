@@ -5,12 +5,12 @@ is wrong, warnings or not), 1 is an error told in one message, 2 a command line 
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
-import msgspec
 
+from collector.access.cli import Explained, encode, json_option, print_table
 from collector.config import config_options, load, load_overlay, pricing_settings
 from collector.pricing.book import PriceBook
 from collector.pricing.compare import (
@@ -28,25 +28,12 @@ from collector.pricing.overlay import Asked
 from collector.pricing.spellings import canonical
 from collector.pricing.unit_prices import CLASSES, Rates, UnitPrices
 from collector.processors.price_book import price_book
-from schemas.errors import SpanwardError
 
 # Shown only where some row has a price of its own: most models have none for these.
 _RARE = {"input_audio": "input", "cached_audio": "cache_read", "reasoning": "output", "output_audio": "output"}
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-class _Explained(click.Group):
-    """A group whose commands end in one message and exit code 1 when something is wrong."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        """Run the command; a `SpanwardError` becomes a message."""
-        try:
-            return super().invoke(ctx)
-        except SpanwardError as error:
-            raise click.ClickException(error.diagnostics()) from error
-
-
-@click.group(cls=_Explained)
+@click.group(cls=Explained)
 def prices() -> None:
     """Show, check and compare the prices calls are costed at."""
 
@@ -58,7 +45,7 @@ def prices() -> None:
 @click.option("--region", default="", metavar="REGION", help="Where the model runs.")
 @click.option("--at", metavar="TIME", help="Time of the call, RFC 3339 or a date; default: now.")
 @config_options
-@_json
+@json_option
 def show(*, models: tuple[str, ...], at: str | None, as_json: bool, **given: object) -> None:
     """Show what a call costs per million tokens of each class, and where the price is known from."""
     book = _book(given)
@@ -70,7 +57,7 @@ def show(*, models: tuple[str, ...], at: str | None, as_json: bool, **given: obj
     # Some names of the list are there for its own use and match no call.
     found = [(asked, unit) for asked, unit in found if models or unit is not None]
     if as_json:
-        click.echo(_encode([_plain(asked, unit, at_ns) for asked, unit in found]))
+        click.echo(encode([_plain(asked, unit, at_ns) for asked, unit in found]))
     else:
         _print_prices(found)
     if unknown := [f"{asked.provider or '?'}/{asked.model}" for asked, unit in found if unit is None]:
@@ -79,15 +66,15 @@ def show(*, models: tuple[str, ...], at: str | None, as_json: bool, **given: obj
 
 @prices.command()
 @config_options
-@_json
+@json_option
 def check(*, as_json: bool, **given: object) -> None:
     """Check the price overlay of a configuration: rows that contradict, end before they begin, or look odd."""
     book = _book(given)
     found = list(oddities(book))
     if as_json:
-        click.echo(_encode(found))
+        click.echo(encode(found))
     elif found:
-        _print([("WHERE", "LEVEL", "WHAT"), *((each.place, each.level, each.what) for each in found)])
+        print_table([("WHERE", "LEVEL", "WHAT"), *((each.place, each.level, each.what) for each in found)])
     rows = len(book.settings.rows)
     click.echo(f"{rows} rows, none in contradiction; {len(found)} warnings.", err=True)
 
@@ -98,7 +85,7 @@ def check(*, as_json: bool, **given: object) -> None:
 @click.option("--to", metavar="TIME", help="… with those of this time; default: now.")
 @click.option("--at", metavar="TIME", help="Time at which two overlay files are compared; default: now.")
 @config_options
-@_json
+@json_option
 def diff(*, overlays: tuple[Path, ...], as_json: bool, **given: str | None) -> None:
     """Say which prices differ between two times, or between two overlay files."""
     if len(overlays) == 2 and given["from_"] is None and given["to"] is None:
@@ -113,7 +100,7 @@ def diff(*, overlays: tuple[Path, ...], as_json: bool, **given: str | None) -> N
     kinds = sorted({*everything(before[0]), *everything(after[0])})
     found = list(differences(kinds, before, after))
     if as_json:
-        click.echo(_encode([_plain_change(change) for change in found]))
+        click.echo(encode([_plain_change(change) for change in found]))
     elif found:
         _print_changes(found)
     models = len({(change.asked.provider, change.asked.model) for change in found})
@@ -175,7 +162,7 @@ def _print_prices(found: Sequence[tuple[Asked, UnitPrices | None]]) -> None:
         for above, rates in unit.tiers:
             costs = (_told(name, getattr(rates, name)) for name in shown)
             lines.append((*names, str(max(above, 0)), *costs, unit.source))
-    _print(lines, right=range(4, 5 + len(shown)))
+    print_table(lines, right=range(4, 5 + len(shown)))
     click.echo("USD per million tokens; request in USD per call.", err=True)
 
 
@@ -196,20 +183,4 @@ def _print_changes(found: Iterable[Change]) -> None:
         )
         moved = percent(change.before, change.after) if change.before and change.after is not None else "-"
         lines.append((*names, str(max(change.above, 0)), change.price_class, before, after, moved))
-    _print(lines, right=(4, 6, 7, 8))
-
-
-def _print(lines: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> None:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    numbers = set(right)
-    for line in lines:
-        click.echo("  ".join(_cells(line, widths, numbers)).rstrip())
-
-
-def _cells(line: Sequence[str], widths: Sequence[int], right: set[int]) -> Iterator[str]:
-    for column, (cell, width) in enumerate(zip(line, widths, strict=True)):
-        yield cell.rjust(width) if column in right else cell.ljust(width)
-
-
-def _encode(value: object) -> str:
-    return msgspec.json.encode(value).decode()
+    print_table(lines, right=(4, 6, 7, 8))

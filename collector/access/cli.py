@@ -8,6 +8,7 @@ half a second, and keys can be made before it starts.
 """
 
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
@@ -22,7 +23,7 @@ from schemas.ids import AgentPath, TenantPath
 from schemas.quantities import Duration
 
 
-class _Explained(click.Group):
+class Explained(click.Group):
     """A group whose commands end in one message and exit code 1 when something is wrong."""
 
     def invoke(self, ctx: click.Context) -> object:
@@ -56,10 +57,10 @@ _data = click.option(
     type=click.Path(path_type=Path),
     help="The data directory of spanward serve.",
 )
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@click.group(cls=_Explained)
+@click.group(cls=Explained)
 def keys() -> None:
     """Create, list and revoke the keys agents authenticate with."""
 
@@ -70,7 +71,7 @@ def keys() -> None:
 @click.option("--tenant", metavar="ORG/TENANT", help="Speak for every agent of this tenant; telemetry names which.")
 @click.option("--register", is_flag=True, help="Add the agent under its tenant if it is not there.")
 @click.option("--expires", metavar="DURATION", help="End the key after this long, for example 90d.")
-@_json
+@json_option
 def create(*, data_dir: Path, register: bool, expires: str | None, as_json: bool, **whom: str | None) -> None:
     """Create a key and print it. It is shown once; only a keyed hash of it is stored."""
     agent, tenant = whom["agent"], whom["tenant"]
@@ -87,42 +88,40 @@ def create(*, data_dir: Path, register: bool, expires: str | None, as_json: bool
         scope = _known_tenant(data_dir, TenantPath.parse(tenant))
         with _store(data_dir) as store:
             text, credential = store.create_tenant_key(scope, actor=local_actor(), expires_ns=expires_ns)
-    click.echo(_encode({"key": text, "key_id": credential.id}) if as_json else text)
+    click.echo(encode({"key": text, "key_id": credential.id}) if as_json else text)
     name = KEY_NAMES[credential.kind].capitalize()
     click.echo(f"{name} {credential.id} of {credential.path()}. Keep it now: it is not shown again.", err=True)
 
 
 @keys.command(name="list")
 @_data
-@_json
+@json_option
 def list_keys(*, data_dir: Path, as_json: bool) -> None:
     """List every key and admin token there ever was, oldest first."""
     with _store(data_dir) as store:
         rows = [_row(credential, time.time_ns()) for credential in store.list()]
     if as_json:
-        click.echo(_encode(rows))
+        click.echo(encode(rows))
         return
-    table = [("KEY ID", "KIND", "SPEAKS FOR", "STATE", "CREATED", "EXPIRES")]
+    table: list[Sequence[str]] = [("KEY ID", "KIND", "SPEAKS FOR", "STATE", "CREATED", "EXPIRES")]
     for row in rows:
         owner = row.agent or row.tenant or "-"
         table.append((row.key_id, row.kind, owner, row.state, row.created_at, row.expires_at or "never"))
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for line in table:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    print_table(table)
 
 
 @keys.command()
 @click.argument("key_id", metavar="ID")
 @_data
 @click.option("--reason", required=True, metavar="TEXT", help="Why; the ledger keeps it.")
-@_json
+@json_option
 def revoke(*, key_id: str, data_dir: Path, reason: str, as_json: bool) -> None:
     """Revoke a key or admin token for good, by its id."""
     with _store(data_dir) as store:
         credential = store.revoke(key_id, actor=local_actor(), reason=reason)
     row = _row(credential, time.time_ns())
     told = {"key_id": row.key_id, "kind": row.kind, "revoked_at": row.revoked_at}
-    click.echo(_encode(told) if as_json else row.key_id)
+    click.echo(encode(told) if as_json else row.key_id)
     name = KEY_NAMES[credential.kind].capitalize()
     click.echo(f"{name} revoked since {row.revoked_at}. Running servers refuse it within a second.", err=True)
 
@@ -170,5 +169,18 @@ def _row(credential: Credential, now_ns: int) -> _Row:
     )
 
 
-def _encode(value: object) -> str:
+def print_table(lines: Sequence[Sequence[str]], *, right: Iterable[int] = ()) -> None:
+    """Print lines of cells as columns; those numbered in `right` are numbers."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    numbers = set(right)
+    for line in lines:
+        cells = (
+            cell.rjust(width) if column in numbers else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        click.echo("  ".join(cells).rstrip())
+
+
+def encode(value: object) -> str:
+    """What `--json` prints."""
     return msgspec.json.encode(value).decode()

@@ -8,12 +8,12 @@ The command joins the group `prices` here: that one is on a lower floor, and nee
 """
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import msgspec
 
+from collector.access.cli import encode, json_option, print_table
 from collector.config import config_options, load_or_exit, pricing_settings
 from collector.prices import prices
 from collector.pricing.instants import format_instant, parse_instant
@@ -65,7 +65,7 @@ class Answer(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"})
 @click.option("--to", "end", required=True, metavar="TIME", help="First moment left out.")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; the ledger keeps it.")
 @click.option("--dry-run", is_flag=True, help="Say what would change and record nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def rerate(
     *, data_dir: Path, config_path: Path | None, overrides: tuple[str, ...], dry_run: bool, as_json: bool, **words: str
 ) -> None:
@@ -89,8 +89,10 @@ def rerate(
     except SpanwardError as error:
         raise click.ClickException(error.diagnostics()) from None
     answer = _answer(period, repricing.sums, recorded, dry_run=dry_run)
-    for line in [msgspec.json.encode(answer).decode()] if as_json else _table(answer):
-        click.echo(line)
+    if as_json:
+        click.echo(encode(answer))
+    else:
+        _print(answer)
     done = "This was a dry run: nothing was recorded." if dry_run else f"{recorded} corrections were recorded."
     click.echo(done, err=True)
 
@@ -139,11 +141,8 @@ def _line(model: str | None, total: Sum) -> Line:
     return Line(model, total.calls, total.unpriced, total.corrections, *amounts)
 
 
-def _table(answer: Answer) -> Iterator[str]:
+def _print(answer: Answer) -> None:
     rows = [msgspec.structs.astuple(line) for line in (*answer.models, answer.total)]
     named = [(name or "(no model)", *map(str, numbers)) for name, *numbers in rows[:-1]]
     table = [_HEADINGS, *named, ("total", *map(str, rows[-1][1:]))]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for name, *numbers in table:
-        cells = (number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True))
-        yield "  ".join((name.ljust(widths[0]), *cells))
+    print_table(table, right=range(1, len(_HEADINGS)))
