@@ -20,21 +20,21 @@ from analytics.query import FILTERS, Query, check_time_zone, parse_range, parse_
 from schemas.errors import ConfigError, SpanwardError
 
 
-class _WrongQuestion(click.ClickException):
-    """The command line asks for something that does not exist."""
+class Refused(click.ClickException):
+    """There is no answer to this, whatever is tried: exit code 2."""
 
     exit_code = 2
 
 
-class _Options(msgspec.Struct, frozen=True, kw_only=True):
-    """The command line as click read it."""
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command line that asks of the ledger says, as click read it."""
 
     data_dir: str
     from_text: str | None
     to_text: str | None
     time_zone: str
     by: str | None
-    limit: int | None
+    limit: int | None = None
     format_name: str | None
     output: str | None
 
@@ -85,9 +85,9 @@ def report(name: str, **words: str | int | None) -> None:
     from analytics.formats.destination import Destination
     from analytics.reports import REPORTS
 
-    options = msgspec.convert(words, _Options)
+    options = msgspec.convert(words, Options)
     filters = msgspec.convert({known.name: words[known.name] for known in FILTERS}, dict[str, str | None])
-    with _explained():
+    with explained(lambda error: Refused if isinstance(error, ConfigError) else click.ClickException):
         chosen = next((r for r in REPORTS if r.name == name), None)
         if chosen is None:
             raise unknown("report", name, (r.name for r in REPORTS))
@@ -132,15 +132,14 @@ def opened(output: str | None) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Errors a person can see become one message: exit code 2 for a wrong question, else 1."""
+def explained(failure: Callable[[Exception], type[click.ClickException]]) -> Iterator[None]:
+    """Errors a person can see become one message, and the exit code that the command has for them."""
     try:
         yield
     except SpanwardError as error:
-        failure = _WrongQuestion if isinstance(error, ConfigError) else click.ClickException
-        raise failure(error.diagnostics()) from error
+        raise failure(error)(error.diagnostics()) from error
     except BrokenPipeError:
         # Whoever read the report has seen enough (`| head`): click ends in silence.
         raise
     except OSError as error:
-        raise click.ClickException(f"{error.filename or 'The file system'}: {error.strerror or error}.") from error
+        raise failure(error)(f"{error.filename or 'The file system'}: {error.strerror or error}.") from error

@@ -57,6 +57,15 @@ _HAS_USAGE = EFFECTIVE & _METERED
 _COST = pl.when(EFFECTIVE).then(pl.col("cost_nano_usd").cast(pl.Int128))
 
 
+ACCOUNT_KINDS = (EntryKind.CALL, EntryKind.CORRECTION)
+"""The kinds of entries that calls and money are summed over."""
+
+
+def local_time(unix_ns: pl.Expr, time_zone: str) -> pl.Expr:
+    """A time of the entries in a time zone."""
+    return unix_ns.cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(time_zone)
+
+
 def counted(condition: pl.Expr) -> pl.Expr:
     """Calls of the entries that meet a condition, less those taken back."""
     return pl.when(condition).then(COUNT).otherwise(0).sum().cast(pl.Int64)

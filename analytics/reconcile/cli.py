@@ -5,50 +5,28 @@ ledger could not be read. stdout is data, stderr is what is said beside it.
 """
 
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 import msgspec
 
-from analytics.cli import name_format, opened, terminal_width
-from analytics.query import FILTERS, Query, check_time_zone, parse_range, parse_where, split_words, unknown
-from schemas.errors import ConfigError, SpanwardError
+from analytics.cli import Options, Refused, explained, name_format, opened, terminal_width
+from analytics.query import FILTERS, unknown
+from schemas.errors import ConfigError
 
 _FILTERS = ("org", "tenant")
 
 
-class _Options(msgspec.Struct, frozen=True, kw_only=True):
+class _Options(Options, frozen=True, kw_only=True):
     """The command line as click read it."""
 
-    data_dir: str
     invoice: str
     shape: str | None
     provider: str | None
     columns: tuple[str, ...]
-    by: str | None
-    from_text: str | None
-    to_text: str | None
-    time_zone: str
     tolerance: str
-    format_name: str | None
-    output: str | None
     org: str | None
     tenant: str | None
-
-    def query(self) -> Query:
-        """The range, zone and filters asked for; raises `ConfigError` for words that are none."""
-        check_time_zone(self.time_zone)
-        from_ns, to_ns = parse_range(self.from_text, self.to_text, time_zone=self.time_zone, now_ns=time.time_ns())
-        return Query(
-            from_ns=from_ns,
-            to_ns=to_ns,
-            time_zone=self.time_zone,
-            by=split_words(self.by),
-            where=parse_where({"org": self.org, "tenant": self.tenant}),
-        )
 
     def mapping(self) -> dict[str, str]:
         """What is which column, as `--map` says; raises `ConfigError` for what is no pair."""
@@ -91,7 +69,8 @@ def reconcile(ctx: click.Context, /, **words: str | tuple[str, ...] | None) -> N
     Shapes: openai-usage, openai-costs, anthropic-usage, anthropic-costs, and generic with --map for the
     columns of day, model, key, calls, input, cache_read, cache_write, output and cost.
     """
-    with _explained():
+    # 1 is for a bill that differs.
+    with explained(lambda _: Refused):
         options = msgspec.convert(words, _Options)
         ctx.exit(_answer(options))
 
@@ -117,29 +96,10 @@ def _answer(options: _Options) -> int:
     terms = Terms(
         invoice=Path(options.invoice),
         shape=shape,
-        query=options.query(),
+        query=options.query({"org": options.org, "tenant": options.tenant}),
         tolerance=parse_tolerance(options.tolerance),
     )
     answer, all_explained = ask(Path(options.data_dir), terms)
     with opened(options.output) as data:
         write(answer, Destination(data=data, notes=sys.stderr, width=terminal_width(options.output)))
     return 0 if all_explained else 1
-
-
-class _Unreadable(click.ClickException):
-    """Nothing could be compared."""
-
-    exit_code = 2
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Errors a person can see become one message and exit code 2: 1 is for a bill that differs."""
-    try:
-        yield
-    except SpanwardError as error:
-        raise _Unreadable(error.diagnostics()) from error
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise _Unreadable(f"{error.filename or 'The file system'}: {error.strerror or error}.") from error

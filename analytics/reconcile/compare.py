@@ -8,13 +8,12 @@ a verdict knows a tolerance. Which columns are shown is left to `analytics.recon
 import re
 from collections.abc import Mapping
 from datetime import date
-from typing import NamedTuple
 
 import msgspec
 
 from analytics.reconcile.invoice import Billed, Invoice, Place
 from analytics.reconcile.models import Aliases
-from analytics.reconcile.reasons import Difference, Verdict, judge, shifted
+from analytics.reconcile.reasons import Difference, Spot, Verdict, judge, shifted
 from analytics.reconcile.recorded import Recorded, Sold
 from schemas.errors import ConfigError, SpanwardError
 from schemas.money import parse_usd
@@ -63,13 +62,6 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
         return {name: value - self.recorded.amounts.get(name, 0) for name, value in self.billed.items()}
 
 
-class Spot(NamedTuple):
-    """What is compared: a day, a model, both or neither."""
-
-    day: date | None
-    model: str | None
-
-
 def compare(
     invoice: Invoice, ledger: Mapping[Sold, Recorded], by: tuple[str, ...], tolerance: Tolerance
 ) -> list[Group]:
@@ -88,7 +80,7 @@ def compare(
         spot: _difference(invoice, billed.get(spot), recorded.get(spot), tolerance)
         for spot in sorted(billed.keys() | recorded.keys(), key=_in_order)
     }
-    moved = shifted({(spot.day, spot.model): difference for spot, difference in differences.items()})
+    moved = shifted(differences)
     groups = [_group(spot, difference, is_shifted=spot in moved) for spot, difference in differences.items()]
     return [*groups, *_keys(invoice, by, aliases)] if "key" in by else groups
 

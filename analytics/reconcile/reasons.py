@@ -7,7 +7,7 @@ nothing known of the calls could explain the difference; a reason names what the
 from collections.abc import Mapping
 from datetime import date, timedelta
 from itertools import groupby
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -38,18 +38,22 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     outside: tuple[str, ...]
 
 
-Spot = tuple[date | None, str | None]
+class Spot(NamedTuple):
+    """What is compared: a day, a model, both or neither."""
+
+    day: date | None
+    model: str | None
 
 
 def shifted(differences: Mapping[Spot, Difference]) -> set[Spot]:
     """Groups of adjacent days of one model whose differences cancel: the days were cut elsewhere."""
     off = sorted(
-        ((model or "", day) for (day, model), difference in differences.items() if day and difference.outside),
+        ((spot.model or "", spot.day) for spot, difference in differences.items() if spot.day and difference.outside),
     )
     found: set[Spot] = set()
     # Days in a row have one number in common: the day less its place in the order.
     for (name, _), run in groupby(enumerate(off), key=lambda n: (n[1][0], n[1][1] - timedelta(days=n[0]))):
-        spots: list[Spot] = [(day, name or None) for _, (_, day) in run]
+        spots = [Spot(day, name or None) for _, (_, day) in run]
         exact = [differences[spot].exact for spot in spots]
         if len(spots) > 1 and all(sum(each[quantity] for each in exact) == 0 for quantity in exact[0]):
             found.update(spots)

@@ -12,6 +12,7 @@ import polars as pl
 
 from analytics.lake import Snapshot
 from analytics.measures import (
+    ACCOUNT_KINDS,
     CACHE_READ_TOKENS,
     CACHE_WRITE_TOKENS,
     CALLS,
@@ -21,10 +22,10 @@ from analytics.measures import (
     UNMETERED_CALLS,
     UNPRICED_CALLS,
     Measure,
+    local_time,
 )
 from analytics.query import Query
 from analytics.report import matching
-from schemas.tables import EntryKind
 
 _MEASURES: dict[str, Measure] = {
     "calls": CALLS,
@@ -64,8 +65,8 @@ class Sold(NamedTuple):
 def recorded(snapshot: Snapshot, query: Query) -> dict[Sold, Recorded]:
     """Everything the entries of a query's range and filters say, by day of its time zone."""
     entries = matching(snapshot.scan(from_ns=query.from_ns, to_ns=query.to_ns), query)
-    day = pl.col("event_time").cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(query.time_zone).dt.date()
-    calls = entries.filter(pl.col("kind").is_in([EntryKind.CALL, EntryKind.CORRECTION]))
+    day = local_time(pl.col("event_time"), query.time_zone).dt.date()
+    calls = entries.filter(pl.col("kind").is_in(ACCOUNT_KINDS))
     groups = calls.group_by(day.alias("day"), pl.col("provider"), pl.col("model")).agg(
         measure.expression.alias(f"_{name}") for name, measure in _MEASURES.items()
     )

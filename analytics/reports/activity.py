@@ -9,6 +9,7 @@ from typing import Literal
 import polars as pl
 
 from analytics.columns import ReportColumn
+from analytics.measures import local_time
 from analytics.query import FILTERS, Query
 from analytics.report import Report
 from schemas.tables import LEDGER_COLUMNS
@@ -51,7 +52,7 @@ COLUMNS: tuple[ReportColumn, ...] = (
 
 def plan(entries: pl.LazyFrame, query: Query) -> pl.LazyFrame:
     """One row an entry, as recorded."""
-    time = pl.col("event_time").cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(query.time_zone)
+    time = local_time(pl.col("event_time"), query.time_zone)
     in_order = entries.sort("event_time", "writer", "seq")
     return in_order.with_columns(time.alias("time"), pl.col("cost_nano_usd").alias("cost_usd")).select(
         c.name for c in COLUMNS

@@ -21,6 +21,7 @@ from analytics.measures import (
     counted,
     entries_with,
     has_finding,
+    local_time,
     sum_of_known,
 )
 from analytics.metric_tokens import KEY_AGENT, TOLD_INPUT, with_metrics
@@ -151,8 +152,8 @@ def plan(entries: pl.LazyFrame, query: Query) -> pl.LazyFrame:
         *(sum_of_known(pl.col(column.name)) for column in _METRICS),
         pl.col("uncalled", "untold").sum(),
         pl.col("dialect").unique().sort().alias("dialects"),
-        _local(pl.col("_first").min(), query).alias("first_seen"),
-        _local(pl.col("_last").max(), query).alias("last_seen"),
+        local_time(pl.col("_first").min(), query.time_zone).alias("first_seen"),
+        local_time(pl.col("_last").max(), query.time_zone).alias("last_seen"),
     )
     advised = groups.with_columns(_ADVICE)
     return advised.select(*query.by, *(c.name for c in COLUMNS)).sort(query.by, nulls_last=True)
@@ -169,10 +170,6 @@ def _emitters(entries: pl.LazyFrame) -> pl.LazyFrame:
         pl.col("event_time").min().alias("_first"),
         pl.col("event_time").max().alias("_last"),
     )
-
-
-def _local(time: pl.Expr, query: Query) -> pl.Expr:
-    return time.cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(query.time_zone)
 
 
 COVERAGE = Report(

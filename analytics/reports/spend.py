@@ -10,10 +10,10 @@ import msgspec
 import polars as pl
 
 from analytics.columns import ReportColumn
-from analytics.measures import FAILED_CALLS, MEASURES
+from analytics.measures import ACCOUNT_KINDS, FAILED_CALLS, MEASURES, local_time
 from analytics.query import Query
 from analytics.report import Report
-from schemas.tables import LEDGER_COLUMNS, EntryKind
+from schemas.tables import LEDGER_COLUMNS
 
 
 class Dimension(msgspec.Struct, frozen=True):
@@ -28,10 +28,6 @@ def _as_recorded(name: str) -> Dimension:
     return Dimension(ReportColumn(name=name, type="text", doc=doc), lambda _: pl.col(name))
 
 
-def _local_time(time_zone: str) -> pl.Expr:
-    return pl.col("event_time").cast(pl.Datetime("ns", "UTC")).dt.convert_time_zone(time_zone)
-
-
 _AS_RECORDED = (
     *("org", "tenant", "agent", "claimed_agent", "service_name"),
     *("provider", "model", "operation", "service_tier", "region"),
@@ -41,11 +37,11 @@ DIMENSIONS: tuple[Dimension, ...] = (
     *(_as_recorded(name) for name in _AS_RECORDED),
     Dimension(
         ReportColumn(name="day", type="date", doc="Day of the call's own time, in --time-zone (UTC unless said)."),
-        lambda time_zone: _local_time(time_zone).dt.date(),
+        lambda time_zone: local_time(pl.col("event_time"), time_zone).dt.date(),
     ),
     Dimension(
         ReportColumn(name="hour", type="hour", doc="Start of the hour of the call's own time, in --time-zone."),
-        lambda time_zone: _local_time(time_zone).dt.truncate("1h"),
+        lambda time_zone: local_time(pl.col("event_time"), time_zone).dt.truncate("1h"),
     ),
 )
 _EXPRESSIONS = {d.column.name: d.expression for d in DIMENSIONS}
@@ -54,7 +50,7 @@ _EXPRESSIONS = {d.column.name: d.expression for d in DIMENSIONS}
 def plan(entries: pl.LazyFrame, query: Query) -> pl.LazyFrame:
     """One row a group, sorted by the columns of `--by`; what is not known sorts last."""
     keys = [_EXPRESSIONS[name](query.time_zone).alias(name) for name in query.by]
-    calls = entries.filter(pl.col("kind").is_in([EntryKind.CALL, EntryKind.CORRECTION]))
+    calls = entries.filter(pl.col("kind").is_in(ACCOUNT_KINDS))
     groups = calls.group_by(keys).agg(m.expression.alias(m.name) for m in MEASURES)
     return groups.filter(_SPENT).sort(query.by, nulls_last=True)
 
