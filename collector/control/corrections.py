@@ -3,7 +3,7 @@
 A chunk is applied in one step of the loop: the difference is added to the spend of the call's own
 quarter of an hour, and the entry waits for the ledger, in one transaction. Invariant: an entry id is
 applied once, so a chunk that is sent again changes nothing. What a call should cost is left to
-`processors.rerate`.
+`collector.rerate`.
 """
 
 import asyncio

@@ -86,7 +86,7 @@ class MetricsBuilder:
         for resource in message.resource_metrics:
             given = _texts(resource.resource.attributes)
             service = self._cut(given.get(SERVICE_KEY))
-            agent = self._cut(next((given[key] for key in AGENT_KEYS if given.get(key)), None))
+            agent = self._cut(_first(given, AGENT_KEYS))
             for scope in resource.scope_metrics:
                 identity = _digest([*_sorted(resource.resource.attributes), _bytes(scope.scope)])
                 name, version = self._cut(scope.scope.name), self._cut(scope.scope.version)
