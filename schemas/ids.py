@@ -35,12 +35,7 @@ class TenantPath(msgspec.Struct, frozen=True, order=True):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `ORG/TENANT`; raises `Permanent` naming the part that is wrong."""
-        parts = text.split("/")
-        if len(parts) != 2:
-            raise Permanent(f"{text!r} is not a tenant path.", fix="Write ORG/TENANT, for example acme/support.")
-        for part in parts:
-            check_id(part, where=f"tenant path {text!r}")
-        return cls(*parts)
+        return cls(*_parts(text, what="a tenant path", form="ORG/TENANT", example="acme/support"))
 
     def __str__(self) -> str:
         return f"{self.org}/{self.tenant}"
@@ -60,14 +55,7 @@ class AgentPath(msgspec.Struct, frozen=True, order=True):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `ORG/TENANT/AGENT`; raises `Permanent` naming the part that is wrong."""
-        parts = text.split("/")
-        if len(parts) != 3:
-            raise Permanent(
-                f"{text!r} is not an agent path.", fix="Write ORG/TENANT/AGENT, for example acme/support/triage."
-            )
-        for part in parts:
-            check_id(part, where=f"agent path {text!r}")
-        return cls(*parts)
+        return cls(*_parts(text, what="an agent path", form="ORG/TENANT/AGENT", example="acme/support/triage"))
 
     def __str__(self) -> str:
         return f"{self.org}/{self.tenant}/{self.agent}"
@@ -75,6 +63,15 @@ class AgentPath(msgspec.Struct, frozen=True, order=True):
     def scopes(self) -> tuple[str, str, str]:
         """The three budget scopes above a call: `ORG`, `ORG/TENANT`, `ORG/TENANT/AGENT`."""
         return (self.org, f"{self.org}/{self.tenant}", str(self))
+
+
+def _parts(text: str, *, what: str, form: str, example: str) -> list[str]:
+    parts = text.split("/")
+    if len(parts) != len(form.split("/")):
+        raise Permanent(f"{text!r} is not {what}.", fix=f"Write {form}, for example {example}.")
+    for part in parts:
+        check_id(part, where=f"{what.partition(' ')[2]} {text!r}")
+    return parts
 
 
 def check_id(text: str, *, where: str) -> str:
