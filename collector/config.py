@@ -16,7 +16,7 @@ import yaml
 
 from collector.access.yaml_file import Node, bind, read_yaml
 from collector.accounting.account import Config as AccountingConfig
-from collector.control.api import Config as ControlConfig
+from collector.control.doors.config import Config as ControlConfig
 from collector.governance.budgets import Config as BudgetsConfig
 from collector.ledger.writer import Config as LedgerConfig
 from collector.pricing.config import Config as PricingConfig

@@ -17,11 +17,15 @@ from typing import NamedTuple
 import msgspec
 
 from collector.access.bootstrap import access_path, governance_path
-from collector.access.keys import KeyStore
-from collector.control.api import Api, Config, Doors
+from collector.access.keys import Credential, KeyStore
 from collector.control.commit import Committer
 from collector.control.corrections import CorrectionBook
 from collector.control.credentials import Credentials
+from collector.control.doors.agents import AgentPages
+from collector.control.doors.api import Api
+from collector.control.doors.config import Config
+from collector.control.doors.operators import OperatorPages, Operators
+from collector.control.doors.request import Route
 from collector.control.followers import GovernanceFollower, KeyFollower
 from collector.control.ingest import Bell, IngestDoor, Seals
 from collector.control.ingest import Parts as IngestParts
@@ -103,8 +107,7 @@ async def _serve(running: Running, settings: Settings, outside: Outside, loop: _
     tasks.create_task(committer.run())
     recheck_ns = settings.control.key_recheck.ns
     credentials = Credentials(running.keys.authenticate, recheck_ns=recheck_ns, clock=time.time_ns)
-    token = settings.operator_token
-    doors = Doors(running.owner, running.corrections, running.seals, credentials.of, token)
+    routes = _routes(running, settings, credentials.of)
 
     def on_fatal(error: Exception) -> None:
         tasks.create_task(_fail(error))
@@ -112,7 +115,7 @@ async def _serve(running: Running, settings: Settings, outside: Outside, loop: _
     # What changed while nobody looked is recorded before the first question is answered.
     await running.keys_follower.poll()
     await committer.durable()
-    server = HttpServer(Api(doors, settings.control, on_fatal=on_fatal), loop.listener)
+    server = HttpServer(Api(routes, on_fatal=on_fatal), loop.listener)
     await server.start()
     background = [tasks.create_task(each) for each in _background(running, settings, outside)]
     outside.announce(f"http://{address(loop.listener)}")
@@ -122,6 +125,15 @@ async def _serve(running: Running, settings: Settings, outside: Outside, loop: _
     for task in background:
         task.cancel()
     committer.stop()
+
+
+def _routes(running: Running, settings: Settings, authenticate: Callable[[str], Credential]) -> list[Route]:
+    """Everything the endpoint serves."""
+    operators = Operators(authenticate, settings.operator_token)
+    return [
+        *AgentPages(running.owner, authenticate, settings.control).routes(),
+        *OperatorPages(running.corrections, running.seals, operators, settings.control).routes(),
+    ]
 
 
 def _restore(data_dir: Path, settings: Settings, stack: ExitStack) -> Running:

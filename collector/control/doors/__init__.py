@@ -1,0 +1,1 @@
+"""Where agents, gateways and operators knock: HTTP requests in, answers of the owner out."""

@@ -1,0 +1,92 @@
+"""What agents ask: decisions, budgets and holds, as JSON."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from collector.access.keys import Credential
+from collector.control.doors.config import Config
+from collector.control.doors.request import ENCODE, Page, Request, Route
+from collector.control.owner import Owner
+from collector.pricing.rate import MAX_TOKENS
+from schemas.control import BudgetView, DecisionRequest, SettleRequest
+from schemas.errors import Permanent
+
+MAX_NAME_CHARS = 256
+
+_DECISION = msgspec.json.Decoder(DecisionRequest)
+_SETTLE = msgspec.json.Decoder(SettleRequest)
+
+
+class Budgets(msgspec.Struct, frozen=True):
+    """Answer of `GET /v1/budgets`."""
+
+    budgets: list[BudgetView]
+
+
+class AgentPages:
+    """The pages of an agent's or a tenant's key."""
+
+    def __init__(self, owner: Owner, authenticate: Callable[[str], Credential], config: Config) -> None:
+        self._owner = owner
+        self._authenticate = authenticate
+        self._config = config
+
+    def routes(self) -> tuple[Route, ...]:
+        """What is served."""
+        return (
+            Route("POST", "/v1/decisions", self._decide),
+            Route("GET", "/v1/budgets", self._budgets),
+            Route("GET", "/v1/holds/{id}", self._hold),
+            Route("POST", "/v1/holds/{id}/settle", self._settle),
+            Route("POST", "/v1/holds/{id}/void", self._void),
+        )
+
+    async def _decide(self, request: Request) -> Page:
+        credential = self._credential(request)
+        # Who may not ask at all is told so before what he asked is read.
+        credential.path()
+        question = await request.json(_DECISION, self._config.max_body)
+        check_question(question)
+        answer = await self._owner.decide(credential, question)
+        return Page(answer.body, answer.headers)
+
+    async def _budgets(self, request: Request) -> Page:
+        views = await self._owner.budgets(self._credential(request), request.parameter("scope"))
+        return Page(ENCODE(Budgets(views)))
+
+    async def _hold(self, request: Request, hold_id: str) -> Page:
+        return Page(ENCODE(await self._owner.hold(self._credential(request), hold_id)))
+
+    async def _settle(self, request: Request, hold_id: str) -> Page:
+        credential = self._credential(request)
+        settlement = await request.json(_SETTLE, self._config.max_body)
+        check_tokens(input_tokens=settlement.input_tokens, output_tokens=settlement.output_tokens)
+        return Page(ENCODE(await self._owner.settle(credential, hold_id, settlement)))
+
+    async def _void(self, request: Request, hold_id: str) -> Page:
+        return Page(ENCODE(await self._owner.void(self._credential(request), hold_id)))
+
+    def _credential(self, request: Request) -> Credential:
+        return self._authenticate(request.credential_text)
+
+
+def check_question(request: DecisionRequest) -> None:
+    """What the types cannot say of a question; raises `Permanent` with the path of the field that is wrong."""
+    check_tokens(input_tokens=request.input_tokens, max_output_tokens=request.max_output_tokens)
+    for name in ("action", "model", "provider", "idempotency_key"):
+        if len(getattr(request, name)) > MAX_NAME_CHARS:
+            raise _invalid(f"$.{name}", f"is longer than {MAX_NAME_CHARS} characters")
+    if not request.action:
+        raise _invalid("$.action", "is empty")
+
+
+def check_tokens(**tokens: int | None) -> None:
+    """Raise `Permanent` for a number of tokens that no call has."""
+    for name, count in tokens.items():
+        if count is not None and not 0 <= count <= MAX_TOKENS:
+            raise _invalid(f"$.{name}", f"is {count}, and must be from 0 to {MAX_TOKENS}")
+
+
+def _invalid(path: str, what: str) -> Permanent:
+    return Permanent(f"The body cannot be used: `{path}` {what}.", fix="See the request's JSON Schema.")

@@ -1,0 +1,68 @@
+"""HTTP requests → pages. Port 4320.
+
+A raw ASGI callable: on one core a decision's HTTP costs about as much as the decision. Invariants: a
+verdict is always 200, every error is an `ErrorBody` with its exact status, and nothing of one tenant
+is told to another. What the pages do is left to the tables of routes it is given.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+
+from collector.control.doors.request import Handler, Page, Request, Route
+from collector.control.doors.statuses import JSON, NoPath, WrongMethod, error_response
+from collector.http import Receive, Scope, Send, respond
+from schemas.errors import Forbidden, Permanent, Retryable, Unauthenticated
+
+_PARAMETER = re.compile(r"\{\w+\}")
+
+
+class Api:
+    """The ASGI callable. `on_fatal` is told of every unforeseen error: the state may then be half changed."""
+
+    def __init__(self, routes: Iterable[Route], *, on_fatal: Callable[[Exception], None]) -> None:
+        routes = (Route("GET", "/healthz", _health), *routes)
+        self._paths = [route.path for route in routes]
+        self._on_fatal = on_fatal
+        self._exact: dict[str, dict[str, Handler]] = {}
+        self._patterns: list[tuple[re.Pattern[str], dict[str, Handler]]] = []
+        for path in dict.fromkeys(self._paths):
+            methods = {route.method: route.page for route in routes if route.path == path}
+            if "{" in path:
+                self._patterns.append((re.compile(_PARAMETER.sub("([^/]+)", path)), methods))
+            else:
+                self._exact[path] = methods
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        request = Request(scope, receive)
+        try:
+            handler, parameters = self._handler(request.method, request.path)
+            page = await handler(request, *parameters)
+        except (Unauthenticated, Forbidden, Permanent, Retryable) as error:
+            await respond(send, *error_response(error))
+        except Exception as error:
+            self._on_fatal(error)
+            raise
+        else:
+            await respond(send, 200, page.body, JSON + page.headers)
+
+    def _handler(self, method: str, path: str) -> tuple[Handler, tuple[str, ...]]:
+        methods, parameters = self._methods(path)
+        handler = methods.get(method)
+        if handler is None:
+            raise WrongMethod(method, path, ", ".join(methods))
+        return handler, parameters
+
+    def _methods(self, path: str) -> tuple[dict[str, Handler], tuple[str, ...]]:
+        methods = self._exact.get(path)
+        if methods is not None:
+            return methods, ()
+        for pattern, methods in self._patterns:
+            found = pattern.fullmatch(path)
+            if found is not None:
+                return methods, found.groups()
+        raise NoPath(f"There is nothing at {path!r}.", fix=f"Paths are {', '.join(dict.fromkeys(self._paths))}.")
+
+
+async def _health(_request: Request) -> Page:
+    return Page(b'{"status":"ok"}')
