@@ -37,6 +37,8 @@ class EntryKind:
     GOVERNANCE = "governance"
     CONSERVATION = "conservation"
     CORRECTION = "correction"
+    KILL = "kill"
+    FINDING = "finding"
 
 
 LEDGER_COLUMNS: tuple[Column, ...] = (
@@ -49,7 +51,8 @@ LEDGER_COLUMNS: tuple[Column, ...] = (
     Column(
         "kind",
         "string",
-        "call, tool, span, log, metric, correction, decision, hold, budget_crossing, key, governance or conservation.",
+        "call, tool, span, log, metric, correction, decision, hold, budget_crossing, kill, finding, key, governance or "
+        "conservation.",
     ),
     Column(
         "event_time", "int64", "When it happened, by the emitter's clock (never later than received_time).", "Unix ns"
