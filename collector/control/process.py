@@ -24,6 +24,7 @@ from collector.control.credentials import Credentials
 from collector.control.doors.agents import AgentPages
 from collector.control.doors.api import Api
 from collector.control.doors.config import Config
+from collector.control.doors.notices import NoticePages
 from collector.control.doors.operators import OperatorPages, Operators
 from collector.control.doors.request import Route
 from collector.control.followers import GovernanceFollower, KeyFollower
@@ -35,6 +36,8 @@ from collector.control.repeats import Repeats
 from collector.governance.budgets import Budgets
 from collector.governance.budgets import Config as BudgetsConfig
 from collector.http import HttpServer, address, bind
+from collector.notifications.config import Config as NotificationsConfig
+from collector.notifications.outbox import NoticeOutbox
 from collector.pricing.config import Settings as PricingSettings
 from collector.processors.price_book import price_book
 from collector.state.rows import Group, Keep
@@ -53,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     control: Config = Config()
     budgets: BudgetsConfig = BudgetsConfig()
     pricing: PricingSettings = PricingSettings()
+    notifications: NotificationsConfig = NotificationsConfig()
     dedupe_keys: int
     operator_token: str
 
@@ -68,6 +72,7 @@ class Running(NamedTuple):
     door: IngestDoor
     keys_follower: KeyFollower
     governance: GovernanceFollower
+    notices: NoticeOutbox
 
 
 class Outside(NamedTuple):
@@ -103,7 +108,12 @@ class _Loop(NamedTuple):
 
 async def _serve(running: Running, settings: Settings, outside: Outside, loop: _Loop) -> None:
     committer, tasks = running.parts.committer, loop.tasks
-    committer.on_durable = running.door.committed
+
+    def on_durable() -> None:
+        running.door.committed()
+        running.notices.wake()
+
+    committer.on_durable = on_durable
     tasks.create_task(committer.run())
     recheck_ns = settings.control.key_recheck.ns
     credentials = Credentials(running.keys.authenticate, recheck_ns=recheck_ns, clock=time.time_ns)
@@ -122,6 +132,7 @@ async def _serve(running: Running, settings: Settings, outside: Outside, loop: _
     await outside.stop.wait()
     running.seals.close()
     await server.stop()
+    await running.notices.stop()
     for task in background:
         task.cancel()
     committer.stop()
@@ -133,6 +144,7 @@ def _routes(running: Running, settings: Settings, authenticate: Callable[[str], 
     return [
         *AgentPages(running.owner, authenticate, settings.control).routes(),
         *OperatorPages(running.corrections, running.seals, operators, settings.control).routes(),
+        *NoticePages(running.notices, operators, settings.control, clock=time.time_ns).routes(),
     ]
 
 
@@ -158,7 +170,9 @@ def _restore(data_dir: Path, settings: Settings, stack: ExitStack) -> Running:
     seals = Seals(bell, now_ms=clock() // 10**6)
     ingest = IngestParts(state, budgets, committer, owner, seals, bell)
     door = IngestDoor(ingest, clock=clock)
-    return Running(parts, owner, corrections, keys, seals, door, KeyFollower(keys, state, committer), governance)
+    notices = NoticeOutbox(settings.notifications, state, committer, clock=clock)
+    follower = KeyFollower(keys, state, committer)
+    return Running(parts, owner, corrections, keys, seals, door, follower, governance, notices)
 
 
 def _background(running: Running, settings: Settings, outside: Outside) -> list[Coroutine[None, None, None]]:
@@ -186,6 +200,7 @@ def _background(running: Running, settings: Settings, outside: Outside) -> list[
         _every(_PRUNE_S, prune),
         _every(follow_s, running.keys_follower.poll),
         _every(follow_s, running.governance.poll),
+        running.notices.run(),
     ]
 
 

@@ -17,6 +17,7 @@ import msgspec
 from collector.governance import entries
 from collector.governance.counters import Account, Counter, Counters
 from collector.governance.holds import Call, Hold, HoldBook, Terms, restored
+from collector.governance.notices import crossing_notice
 from collector.governance.windows import slot_of
 from collector.state.rows import (
     Crossing,
@@ -322,6 +323,7 @@ class Budgets:
             Crossing(counter.start, counter.scope, counter.window, threshold, counter.cap, self._now)
         )
         self.group.event(entries.crossing_entry(counter, threshold, self._now))
+        self.group.notify(crossing_notice(counter, threshold, self._now))
 
 
 def _conflict(hold: Hold, wish: str) -> HoldConflict:

@@ -8,12 +8,14 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from schemas.control import HoldBasis
+from schemas.notices import Notice
 
 _ENCODE = msgspec.msgpack.Encoder().encode
 
 Row = dict[str, str | int | bool | None]
 HoldStatus = Literal["held", "settled", "void", "expired"]
 SettledBy = Literal["", "client", "span", "expiry"]
+DeliveryState = Literal["pending", "delivered", "failed"]
 HoldChangeKind = Literal["settle", "void", "expire", "correct", "close"]
 
 
@@ -132,6 +134,24 @@ class Booked(NamedTuple):
     dedupe: bytes
 
 
+class StoredNotice(NamedTuple):
+    """A notice and its number; a later one has a higher number."""
+
+    number: int
+    notice: Notice
+
+
+class Delivery(NamedTuple):
+    """How far one notice has come to one target. `error` is of the last attempt, `created` when the first was due."""
+
+    notice_number: int
+    target: str
+    state: DeliveryState
+    attempts: int
+    error: str
+    created: int
+
+
 class Keep(NamedTuple):
     """What pruning leaves: rows from these times on, and how many decisions and dedupe keys."""
 
@@ -146,8 +166,8 @@ class Group:
     """Everything one transaction writes. Owned by the loop until it is handed to the committing thread."""
 
     __slots__ = (
-        "booked", "changes", "corrections", "crossings", "decisions", "events", "finals", "holds", "lines", "meta",
-        "spends",
+        "booked", "changes", "corrections", "crossings", "decisions", "deliveries", "events", "finals", "holds",
+        "lines", "meta", "notices", "spends",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -162,6 +182,8 @@ class Group:
         self.corrections: list[tuple[bytes, int]] = []
         """Entry id (16 bytes) and recorded time of each correction of cost that was handed in."""
         self.decisions: list[KeptDecision] = []
+        self.notices: list[Notice] = []
+        self.deliveries: list[Delivery] = []
         self.events: list[bytes] = []
         self.meta: dict[str, bytes] = {}
         self.booked: Booked | None = None
@@ -169,6 +191,10 @@ class Group:
     def event(self, row: Row) -> None:
         """Queue one ledger entry, encoded as a `schemas.booking.Event`."""
         self.events.append(_ENCODE({"row": row}))
+
+    def notify(self, notice: Notice) -> None:
+        """Let people know, once for each `key` there ever was; it is delivered after this group is durable."""
+        self.notices.append(notice)
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)
