@@ -137,9 +137,7 @@ class NoticeOutbox:
     async def test(self, name: str, notice: Notice) -> list[Tested]:
         """Deliver a notice now, once, to one target or to all; raises `Permanent` for a name nobody has."""
         if name and name not in self._lanes:
-            raise Permanent(
-                f"There is no target {name!r}.", fix=f"Configured are: {', '.join(self._lanes) or 'none'}."
-            )
+            raise Permanent(f"There is no target {name!r}.", fix=f"Configured are: {', '.join(self._lanes) or 'none'}.")
         lanes = [lane for lane in self._lanes.values() if name in {"", lane.target.name}]
         outcomes = await asyncio.gather(*(self._attempt(lane, notice) for lane in lanes))
         return [Tested(lane.target.name, outcome.error) for lane, outcome in zip(lanes, outcomes, strict=True)]

@@ -181,7 +181,7 @@ INSERT INTO dedupe SELECT :frame, :keys,
     length(:keys) + coalesce((SELECT total FROM dedupe ORDER BY journal_frame DESC LIMIT 1), 0)
 """
 
-LAST_NOTICE = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'notices'), 0)"
+LAST_NOTICE = "SELECT coalesce(max(id), 0) FROM notices"
 NOTICES = "SELECT id, notice FROM notices WHERE id > ? ORDER BY id LIMIT ?"
 DELIVERIES = "SELECT * FROM deliveries WHERE state = ? ORDER BY notice_number DESC LIMIT ?"
 CORRECTIONS = "SELECT entry_id FROM corrections WHERE entry_id IN ({})"

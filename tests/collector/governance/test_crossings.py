@@ -5,6 +5,7 @@ Complaints of others covered here: mlflow/mlflow#26054 (a crossing by backfill n
 """
 
 import msgspec
+import pytest
 
 from schemas.booking import Event
 from tests.collector.governance.bookkeeping import DAY, HOUR, NOON, Book, limits
@@ -127,3 +128,41 @@ def test_a_crossing_says_whose_budget_how_much_and_until_when(book: Book) -> Non
         "settled_usd": "80.500000000",
         "held_usd": "0.000000000",
     }
+
+
+def test_a_crossing_and_its_notice_are_one_change(book: Book) -> None:
+    """The key of the notice is what makes it one: scope, window, start, unit, threshold and limit."""
+    book.set_limits(limits({"acme": 100}, monthly={"acme/support": 120}))
+    book.spend(95)
+    book.restart()
+    book.spend(10)
+    keys = [stored.notice.key for stored in book.state.notices(0, 100)]
+    day, month = "acme|daily|2026-03-28T00:00:00Z|usd", "acme/support|monthly|2026-03-01T00:00:00Z|usd"
+    assert keys == [f"{day}|80|100", f"{day}|90|100", f"{day}|100|100", f"{month}|80|120"]
+    assert len(keys) == len(book.state.crossings(0)) == len(told(book))
+
+
+@pytest.mark.parametrize(
+    ("scope", "file"),
+    [
+        ("acme", "acme/org.yaml"),
+        ("acme/support", "acme/support/tenant.yaml"),
+        ("acme/support/triage", "acme/support/agents/triage.yaml"),
+    ],
+)
+def test_a_notice_names_the_file_that_holds_the_limit(book: Book, scope: str, file: str) -> None:
+    book.set_limits(limits({scope: 1_500_000_000}))
+    book.spend(1_200_000_001)
+    ((_, notice),) = book.state.notices(0, 100)
+    assert f"change budgets.daily.usd in governance/{file};" in notice.text
+    assert notice.text.startswith("1.200000001 USD are settled and 0.00 USD held of 1.50 USD, 80 % of")
+    assert (notice.kind, notice.severity, notice.scope) == ("budget.alert", "info", scope)
+    assert notice.data["resets_at"] == "2026-03-29T00:00:00Z"
+
+
+def test_a_budget_of_nothing_is_told_to_be_used_up(book: Book) -> None:
+    book.set_limits(limits({"acme": 0}))
+    book.ask(1)
+    ((_, notice),) = book.state.notices(0, 100)
+    assert (notice.kind, notice.severity) == ("budget.block", "critical")
+    assert "100 % of the daily budget of acme. Calls that do not fit any more are refused" in notice.text

@@ -38,8 +38,8 @@ def owners() -> Iterator[list[Owned]]:
 def start(owners: list[Owned], tmp_path: Path) -> Callable[..., OwnerThread]:
     """`start(limits=…, notifications=…)` starts an owner in this process."""
 
-    def make(**settings: Any) -> OwnerThread:
-        owner = OwnerThread(tmp_path / f"data{len(owners)}", **settings)
+    def make(**settings: object) -> OwnerThread:
+        owner = OwnerThread(tmp_path / f"data{len(owners)}", **settings)  # type: ignore[arg-type]
         owners.append(owner)
         return owner.start()
 
@@ -50,15 +50,9 @@ def start(owners: list[Owned], tmp_path: Path) -> Callable[..., OwnerThread]:
 def prepare(owners: list[Owned], tmp_path: Path) -> Callable[..., OwnerProcess]:
     """The same in a process that can be killed, not started yet."""
 
-    def make(**settings: Any) -> OwnerProcess:
-        owner = OwnerProcess(tmp_path / f"data{len(owners)}", **settings)
+    def make(**settings: object) -> OwnerProcess:
+        owner = OwnerProcess(tmp_path / f"data{len(owners)}", **settings)  # type: ignore[arg-type]
         owners.append(owner)
         return owner
 
     return make
-
-
-@pytest.fixture
-def quick() -> dict[str, object]:
-    """Settings for tests that wait for a retry."""
-    return {"initial_interval": "20ms", "max_interval": "50ms"}

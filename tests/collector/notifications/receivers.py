@@ -2,6 +2,7 @@
 
 import base64
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterable
@@ -43,7 +44,7 @@ class HttpReceiver:
                 if 300 <= status < 400:
                     self.send_header("location", receiver.moved_to)
                 self.send_header("content-length", "2")
-                self.end_headers()
+                self.endheaders()
                 self.wfile.write(b"ok")
 
             def log_message(self, *_arguments: object) -> None:
@@ -106,12 +107,12 @@ class MailReceiver:
 
     def __init__(self) -> None:
         self.mails: list[Envelope] = []
-        self._controller = Controller(self, hostname="127.0.0.1", port=0)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
         self._controller.start()
-        assert self._controller.server is not None
-        self.port = self._controller.server.sockets[0].getsockname()[1]
 
-    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - its name
         self.mails.append(envelope)
         return "250 OK"
 

@@ -131,7 +131,9 @@ def test_nothing_is_told_again_after_a_restart(start: START, opened: OPENED) -> 
 
 @pytest.mark.parametrize("answering", [False, True], ids=["before it arrived", "before the answer"])
 def test_a_kill_between_commit_and_delivery_loses_no_notice(
-    prepare: Callable[..., OwnerProcess], opened: OPENED, answering: bool  # noqa: FBT001
+    prepare: Callable[..., OwnerProcess],
+    opened: OPENED,
+    answering: bool,  # noqa: FBT001
 ) -> None:
     """At least once, with the same idempotency key: the receiver can tell a repetition."""
     slack = opened(SlackReceiver([] if answering else [503] * 1000, delay_s=2 if answering else 0))
@@ -200,7 +202,12 @@ def test_more_than_the_backlog_holds_is_given_up_at_once(start: START, opened: O
 
 
 def test_each_target_is_told_of_what_it_wants(start: START, opened: OPENED) -> None:
-    wishes = ({"scopes": ["other*"]}, {"scopes": ["acme/support*"]}, {"kinds": ["*.block"]}, {"min_severity": "warning"})
+    wishes = (
+        {"scopes": ["other*"]},
+        {"scopes": ["acme/support*"]},
+        {"kinds": ["*.block"]},
+        {"min_severity": "warning"},
+    )
     receivers = [opened(SlackReceiver()) for _ in wishes]
     targets = [told(r, name=f"t{n}", **wish) for n, (r, wish) in enumerate(zip(receivers, wishes, strict=True))]
     owner = start(limits={TRIAGE: {"daily": "1"}}, notifications=settings(*targets))

@@ -36,14 +36,13 @@ NOTICE = Notice(
 @pytest.fixture
 def deliver() -> Iterator[Deliver]:
     """`deliver(target)` makes one attempt through a real courier."""
-    couriers: list[Courier] = []
+    couriers: dict[Target, Courier] = {}
 
     def send(target: Target, notice: Notice = NOTICE, *, timeout_s: float = 10) -> Outcome:
-        couriers.append(Courier(target, timeout_s=timeout_s))
-        return couriers[-1].send(notice)
+        return couriers.setdefault(target, Courier(target, timeout_s=timeout_s)).send(notice)
 
     yield send
-    for courier in couriers:
+    for courier in couriers.values():
         courier.rest()
 
 
@@ -51,7 +50,7 @@ def slack(url: str, *, allow_private: bool = True) -> Slack:
     return Slack(name="ops", url=Secret(url), allow_private=allow_private)
 
 
-def mail(port: int, **more: Any) -> Email:
+def mail(port: int, **more: object) -> Email:
     wanted: dict[str, Any] = {"security": "none", "allow_private": True} | more
     return Email(name="mail", host="127.0.0.1", port=port, sender="spanward@example.com", to=("a@x.org",), **wanted)
 
@@ -90,7 +89,8 @@ def test_a_webhook_signed_with_another_secret_is_refused_by_its_receiver(opened:
 
 def test_an_e_mail_arrives_whole_and_a_repetition_has_the_same_message_id(opened: OPENED, deliver: Deliver) -> None:
     receiver = opened(MailReceiver())
-    assert [deliver(mail(receiver.port)) for _ in range(2)] == [Outcome(), Outcome()]
+    target = mail(receiver.port)
+    assert [deliver(target), deliver(target)] == [Outcome(), Outcome()]
     first, second = [email.message_from_bytes(m.content, policy=email.policy.default) for m in receiver.mails]
     assert receiver.mails[0].rcpt_tos == ["a@x.org"]
     assert first["Subject"] == f"[warning] {NOTICE.title}"
