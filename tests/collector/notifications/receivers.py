@@ -44,7 +44,7 @@ class HttpReceiver:
                 if 300 <= status < 400:
                     self.send_header("location", receiver.moved_to)
                 self.send_header("content-length", "2")
-                self.endheaders()
+                self.end_headers()
                 self.wfile.write(b"ok")
 
             def log_message(self, *_arguments: object) -> None:
@@ -68,7 +68,7 @@ class HttpReceiver:
 
     def check(self, headers: dict[str, str], body: bytes) -> str:
         """What is wrong with a request, or nothing."""
-        return ""
+        return "" if headers["content-type"] == "application/json" and body else "not JSON"
 
     def close(self) -> None:
         self._server.shutdown()

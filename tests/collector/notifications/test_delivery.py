@@ -202,7 +202,7 @@ def test_more_than_the_backlog_holds_is_given_up_at_once(start: START, opened: O
 
 
 def test_each_target_is_told_of_what_it_wants(start: START, opened: OPENED) -> None:
-    wishes = (
+    wishes: tuple[dict[str, object], ...] = (
         {"scopes": ["other*"]},
         {"scopes": ["acme/support*"]},
         {"kinds": ["*.block"]},
