@@ -19,10 +19,11 @@ from collector.governance.counters import Account, Counter
 from collector.governance.decide import Judgement, Question, Quote, decide
 from collector.governance.entries import DECISION_PREFIX, HOLD_PREFIX, DecisionDetail, decision_entry
 from collector.governance.holds import Hold, Terms, restored
+from collector.governance.kills import Kills, Names
 from collector.governance.windows import utc_text
 from collector.state.rows import KeptDecision
 from collector.state.store import State
-from schemas.control import BudgetView, Decision, DecisionRequest, HoldState, SettleRequest
+from schemas.control import BudgetView, Decision, DecisionRequest, HoldState, Reason, SettleRequest
 from schemas.errors import Forbidden, Permanent, Retryable
 from schemas.ids import AgentPath, TenantPath, new_id
 from schemas.money import parse_usd
@@ -47,18 +48,18 @@ class Parts(NamedTuple):
     committer: Committer
     quotes: Quotes
     repeats: Repeats
+    kills: Kills
+    names: Names
 
 
 class Owner:
     """Judges, holds and answers. `policy_digest` is set by whoever loads the governance files."""
 
     def __init__(self, parts: Parts, limits: Limits, *, clock: Callable[[], int]) -> None:
-        self._state, self._budgets, self._committer, self._quotes, self._repeats = parts
+        self._state, self._budgets, self._committer, self._quotes, self._repeats, self._kills, self._names = parts
         self._limits = limits
         self._clock = clock
         self.policy_digest = ""
-        self.epoch = 0
-        """Number of the kill state; nothing has been killed yet."""
         self.outbox_taken = self._state.positions().outbox_taken
         """The last event that ingest has in its journal."""
 
@@ -77,6 +78,13 @@ class Owner:
             )
         now = self._clock()
         self._budgets.advance(now)
+        # Before every answer that was given once: what is remembered was allowed before the kill.
+        if self._kills.active and (refusals := self._kills.refusals(path, request)):
+            answer = self._refuse(
+                _Asked(self._budgets.account(path), credential, request, None, new_id(), now), refusals
+            )
+            await self._committer.durable()
+            return answer
         if request.idempotency_key:
             body = self._repeats.find(credential.id, request, now)
             if body is not None:
@@ -112,15 +120,19 @@ class Owner:
         """Limited budgets: an agent's are the three scopes above its calls, a tenant's its own, its agents' and
         its organisation's, an administrator's are all.
         """
+        views = self.views(credential, scope)
+        await self._committer.durable()
+        return views
+
+    def views(self, credential: Credential, scope: str | None = None) -> list[BudgetView]:
+        """The same as they are in memory: to be told only once that is durable."""
         now = self._clock()
         self._budgets.advance(now)
         if credential.kind == "admin":
             counters = self._budgets.limits_of(scope, now)
         else:
             counters = self._visible(credential.path(), scope, now)
-        views = [answers.budget_view(counter) for counter in counters]
-        await self._committer.durable()
-        return views
+        return [answers.budget_view(counter) for counter in counters]
 
     def tick(self) -> bool:
         """Let time pass: expire what is due. True when more is due at once."""
@@ -162,6 +174,13 @@ class Owner:
             self._committer.group.decisions.append(kept)
         return answer
 
+    def _refuse(self, asked: "_Asked", refusals: list[Reason]) -> Answer:
+        """A kill: nothing is priced, held or remembered, so that the same question is judged anew after the release."""
+        limited = self._budgets.limited(asked.account, asked.now)
+        decision = self._decision(asked, Judgement("deny", refusals), None, limited)
+        self._record(asked, decision)
+        return answers.fresh(decision, limited)
+
     def _terms(self, asked: "_Asked", quote: Quote) -> Terms:
         request = asked.request
         return Terms(
@@ -184,7 +203,7 @@ class Owner:
             reasons=judgement.reasons,
             hold=None if hold is None else answers.hold_view(hold),
             budgets=[answers.budget_view(counter) for counter in limited],
-            epoch=self.epoch,
+            epoch=self._kills.epoch,
             valid_until=utc_text(valid_until),
         )
 
@@ -202,7 +221,9 @@ class Owner:
         row = decision_entry(asked.account, asked.credential.id, decision, told, asked.now)
         if asked.credential.kind == "tenant":
             row["attribution_source"] = "request"
-        self._committer.group.event(row)
+        group = self._committer.group
+        group.event(row)
+        group.named += self._names.new(asked.request)
 
     def _find(self, credential: Credential, hold_id: str) -> Hold:
         hold = self._budgets.find(hold_id)

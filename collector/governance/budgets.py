@@ -130,6 +130,10 @@ class Budgets:
         """A hold that can still change, or whose last change is not durable yet."""
         return self._holds.get(hold_id)
 
+    def knows(self, scope: str) -> bool:
+        """Whether the governance files name this scope, or an agent of it ever asked or spent."""
+        return self._counters.knows(scope)
+
     def waiting_agents(self) -> set[str]:
         """Agents with holds that wait for the span of their call."""
         return self._holds.agents()

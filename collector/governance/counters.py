@@ -116,6 +116,10 @@ class Counters:
             if limits.daily_nano_usd is not None or limits.monthly_nano_usd is not None
         )
 
+    def knows(self, scope: str) -> bool:
+        """Whether the governance files name this scope, or an agent of it ever asked or spent."""
+        return scope in self._limits or any(scope in account.scopes for account in self._accounts.values())
+
     def moves_windows(self, limits: Mapping[str, ScopeLimits]) -> bool:
         """True when these limits put a counted scope into another time zone."""
         scopes = {scope for account in self._accounts.values() for scope in account.scopes}

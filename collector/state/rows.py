@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from schemas.control import HoldBasis
+from schemas.kills import KillScope
 
 _ENCODE = msgspec.msgpack.Encoder().encode
 
@@ -107,6 +108,35 @@ class KeptDecision(NamedTuple):
     recorded_time: int
 
 
+class KillRow(NamedTuple):
+    """A kill as it was made."""
+
+    id: str
+    scope: KillScope
+    target: str
+    reason: str
+    actor: str
+    since: int
+    epoch: int
+
+
+class ReleaseRow(NamedTuple):
+    """The release of a kill."""
+
+    kill_id: str
+    reason: str
+    actor: str
+    recorded_time: int
+    epoch: int
+
+
+class Named(NamedTuple):
+    """A model or a tool that somebody asked about."""
+
+    kind: Literal["model", "tool"]
+    name: str
+
+
 class Spend(NamedTuple):
     """What one agent settled in one quarter of an hour."""
 
@@ -146,8 +176,8 @@ class Group:
     """Everything one transaction writes. Owned by the loop until it is handed to the committing thread."""
 
     __slots__ = (
-        "booked", "changes", "corrections", "crossings", "decisions", "events", "finals", "holds", "lines", "meta",
-        "spends",
+        "booked", "changes", "corrections", "crossings", "decisions", "events", "finals", "holds", "kills", "lines",
+        "meta", "named", "releases", "spends",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -162,6 +192,9 @@ class Group:
         self.corrections: list[tuple[bytes, int]] = []
         """Entry id (16 bytes) and recorded time of each correction of cost that was handed in."""
         self.decisions: list[KeptDecision] = []
+        self.kills: list[KillRow] = []
+        self.releases: list[ReleaseRow] = []
+        self.named: list[Named] = []
         self.events: list[bytes] = []
         self.meta: dict[str, bytes] = {}
         self.booked: Booked | None = None

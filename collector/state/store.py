@@ -25,7 +25,10 @@ from collector.state.rows import (
     HoldRow,
     Keep,
     KeptDecision,
+    KillRow,
+    Named,
     Positions,
+    ReleaseRow,
     Spend,
     StoredHold,
 )
@@ -74,6 +77,9 @@ class State:
                 (tables.ADD_CROSSING, group.crossings),
                 (tables.ADD_CORRECTION, group.corrections),
                 (tables.ADD_DECISION, group.decisions),
+                (tables.ADD_KILL, group.kills),
+                (tables.ADD_RELEASE, group.releases),
+                (tables.ADD_NAMED, group.named),
                 (tables.ADD_EVENT, list(enumerate(group.events, self.last_event + 1))),
                 (tables.PUT_META, list(group.meta.items())),
             ):
@@ -121,6 +127,18 @@ class State:
         """Those of these corrections that are durable."""
         marks = ", ".join("?" * len(entry_ids))
         return {entry_id for (entry_id,) in self._read(tables.CORRECTIONS.format(marks), *entry_ids)}
+
+    def kills(self) -> list[KillRow]:
+        """Every kill there ever was, oldest first."""
+        return [KillRow._make(row) for row in self._read("SELECT * FROM kills ORDER BY epoch")]
+
+    def releases(self) -> list[ReleaseRow]:
+        """Every release of a kill, oldest first."""
+        return [ReleaseRow._make(row) for row in self._read("SELECT * FROM kill_releases ORDER BY epoch")]
+
+    def named(self) -> list[Named]:
+        """Models and tools that were asked about."""
+        return [Named._make(row) for row in self._read("SELECT kind, name FROM named")]
 
     def entries(self) -> list[Entry]:
         """The budget book, oldest first."""

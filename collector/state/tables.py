@@ -6,7 +6,7 @@ re-baseline. How it came to be is `budget_entries`: holds, their changes and lin
 are only ever added; triggers keep them from being changed.
 """
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # Applied once a row, so that a chunk sent again changes nothing; its only order is age.
 _CORRECTIONS_SQL = """
@@ -135,7 +135,43 @@ CREATE TABLE outbox (
     event BLOB NOT NULL
 ) STRICT;
 """
-STEPS = (_FIRST_SQL, _CORRECTIONS_SQL)
+# A kill is one row, its release another. The epoch is the largest number in either.
+_KILLS_SQL = """
+CREATE TABLE kills (
+    id TEXT PRIMARY KEY,
+    scope TEXT NOT NULL CHECK (scope IN ('all', 'llm', 'new_keys')),
+    target TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    epoch INTEGER NOT NULL UNIQUE
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE kill_releases (
+    kill_id TEXT PRIMARY KEY REFERENCES kills (id),
+    reason TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    recorded_time INTEGER NOT NULL,
+    epoch INTEGER NOT NULL UNIQUE
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER kills_are_immutable BEFORE UPDATE ON kills
+BEGIN SELECT RAISE(ABORT, 'kills are immutable'); END;
+CREATE TRIGGER kills_stay BEFORE DELETE ON kills
+BEGIN SELECT RAISE(ABORT, 'kills are immutable'); END;
+CREATE TRIGGER kill_releases_are_immutable BEFORE UPDATE ON kill_releases
+BEGIN SELECT RAISE(ABORT, 'releases of kills are immutable'); END;
+CREATE TRIGGER kill_releases_stay BEFORE DELETE ON kill_releases
+BEGIN SELECT RAISE(ABORT, 'releases of kills are immutable'); END;
+
+-- Models and tools that were asked about, so that a kill of one nobody ever named can be told to be a typing error.
+CREATE TABLE named (
+    kind TEXT NOT NULL CHECK (kind IN ('model', 'tool')),
+    name TEXT NOT NULL,
+    PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+"""
+STEPS = (_FIRST_SQL, _CORRECTIONS_SQL, _KILLS_SQL)
 """What brings a file of each version, the empty one first, to the next."""
 
 # A slot's sum stops at the largest amount of `schemas.money` instead of overflowing 64 bits: a
@@ -150,6 +186,9 @@ ADD_LINE = "INSERT INTO spend_lines VALUES (NULL, ?, ?, ?, ?, ?, ?)"
 ADD_CROSSING = "INSERT OR IGNORE INTO crossings VALUES (?, ?, ?, ?, ?, ?)"
 ADD_DECISION = "INSERT INTO decisions VALUES (NULL, ?, ?, ?, ?, ?)"
 ADD_CORRECTION = "INSERT INTO corrections VALUES (NULL, ?, ?)"
+ADD_KILL = "INSERT INTO kills VALUES (?, ?, ?, ?, ?, ?, ?)"
+ADD_RELEASE = "INSERT INTO kill_releases VALUES (?, ?, ?, ?, ?)"
+ADD_NAMED = "INSERT OR IGNORE INTO named VALUES (?, ?)"
 ADD_EVENT = "INSERT INTO outbox VALUES (?, ?)"
 PUT_META = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 PUT_POSITIONS = "UPDATE positions SET spool_frame = ?, journal_frame = ?, outbox_taken = max(outbox_taken, ?)"

@@ -19,7 +19,10 @@ from collector.state.rows import (
     HoldRow,
     Keep,
     KeptDecision,
+    KillRow,
+    Named,
     Positions,
+    ReleaseRow,
     Spend,
     SpendLine,
     StoredHold,
@@ -31,6 +34,8 @@ HOLD = HoldRow(
     "hold_1", "dec_1", "key", "acme", "support", "triage", "openai", "gpt-4o", "worst_case", 100, 200, 50
 )  # fmt: skip
 CHANGE = HoldChange("hold_1", 1, "settle", "settled", 30, "client", False, 30, -50, 0, 150)
+KILL = KillRow("kill_1", "all", "acme", "a loop", "user:ops", 100, 1)
+RELEASE = ReleaseRow("kill_1", "mended", "user:ops", 200, 2)
 CORRECTION = b"sixteen bytes id"
 ALL = Keep(spends_since=0, entries_since=0, decisions_since=0, decisions=10**9, dedupe_keys=10**9)
 
@@ -56,6 +61,9 @@ def filled() -> Group:
     group.crossings.append(Crossing(0, "acme", "daily", 80, 100, 5))
     group.decisions.append(KeptDecision("key", "once", b"digest", b"{}", 5))
     group.corrections.append((CORRECTION, 5))
+    group.kills.append(KILL)
+    group.releases.append(RELEASE)
+    group.named.append(Named("tool", "shell"))
     group.meta["name"] = b"value"
     group.event({"entry_id": "a", "kind": "decision", "event_time": 1})
     group.booked = Booked(Positions(3, 4, 0), b"k" * DEDUPE_ITEM_BYTES)
@@ -74,6 +82,7 @@ def test_everything_in_a_group_comes_back_after_a_restart(path: Path) -> None:
     assert again.crossings(0) == [Crossing(0, "acme", "daily", 80, 100, 5)]
     assert again.decisions() == [KeptDecision("key", "once", b"digest", b"{}", 5)]
     assert again.corrections([CORRECTION]) == {CORRECTION}
+    assert (again.kills(), again.releases(), again.named()) == ([KILL], [RELEASE], [Named("tool", "shell")])
     assert again.meta("name") == b"value"
     assert again.positions() == Positions(3, 4, 0)
     assert again.dedupe() == [b"k" * DEDUPE_ITEM_BYTES]
@@ -107,12 +116,21 @@ def test_a_group_that_cannot_be_written_whole_is_not_written_at_all(state: State
 
 
 @pytest.mark.parametrize(
-    "change", ["holds SET amount = 0", "hold_changes SET number = 9", "spend_lines SET amount = 0"]
+    "change",
+    [
+        "UPDATE holds SET amount = 0",
+        "UPDATE hold_changes SET number = 9",
+        "UPDATE spend_lines SET amount = 0",
+        "UPDATE kills SET epoch = 9",
+        "UPDATE kill_releases SET epoch = 9",
+        "DELETE FROM kill_releases",
+        "DELETE FROM kills",
+    ],
 )
-def test_the_budget_book_is_immutable(state: State, path: Path, change: str) -> None:
+def test_the_budget_book_and_the_kills_are_immutable(state: State, path: Path, change: str) -> None:
     state.commit(filled())
     with contextlib.closing(sqlite3.connect(path)) as other, pytest.raises(sqlite3.IntegrityError, match="immutable"):
-        other.execute(f"UPDATE {change}")
+        other.execute(change)
 
 
 def test_a_hold_is_known_by_its_last_change(state: State) -> None:
@@ -265,7 +283,8 @@ def test_a_file_of_the_first_version_keeps_everything_and_takes_what_is_new(path
         state.commit(filled())
         before = state.entries()
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("DROP TABLE corrections")
+        for later in ("corrections", "kill_releases", "kills", "named"):
+            connection.execute(f"DROP TABLE {later}")
         connection.execute("PRAGMA user_version = 1")
     with contextlib.closing(State(path)) as state:
         assert state.entries() == before
