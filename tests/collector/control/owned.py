@@ -38,9 +38,9 @@ Spends = Sequence[tuple[str, int, int]]
 Calls = Sequence[dict[str, Any]]
 """`path`, and columns of a booking's calls."""
 _OWNER = ("org", "tenant", "agent")
-_SPEND_NUMBERS = ("slot_time", "cost_nano_usd", "calls")
+_SPEND_NUMBERS = ("slot_time", "cost_nano_usd", "tokens", "calls")
 _CALL_TEXTS = (*_OWNER, "model", "request_model", "decision_id")
-_CALL_NUMBERS = ("start_time", "end_time", "received_time", "cost_nano_usd")
+_CALL_NUMBERS = ("start_time", "end_time", "received_time", "cost_nano_usd", "tokens")
 
 
 class Owned(ABC):
@@ -261,7 +261,10 @@ class OwnerProcess(Owned):
 
 def booking(frame: int, *, spends: Spends = (), calls: Calls = (), taken: int = 0, dedupe: bytes = b"") -> Booking:
     """A booking as ingest builds it."""
-    spend_rows = [_owner(path) | {"slot_time": slot, "cost_nano_usd": cost, "calls": 1} for path, slot, cost in spends]
+    spend_rows = [
+        _owner(path) | {"slot_time": slot, "cost_nano_usd": cost, "tokens": 0, "calls": 1}
+        for path, slot, cost in spends
+    ]
     call_rows = [_owner(call["path"]) | {"received_time": time.time_ns()} | call for call in calls]
     spend_fields = [*((name, pa.string()) for name in _OWNER), *((name, pa.int64()) for name in _SPEND_NUMBERS)]
     call_fields = [*((name, pa.string()) for name in _CALL_TEXTS), *((name, pa.int64()) for name in _CALL_NUMBERS)]

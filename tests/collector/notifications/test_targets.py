@@ -28,7 +28,7 @@ NOTICE = Notice(
     severity="warning",
     title="The daily budget of acme has reached 90 %",
     text="45.00 USD are settled & <!channel> nobody is shouted at.",
-    data={"limit_usd": "50.000000000", "threshold": 90},
+    data={"limit": "50.000000000", "threshold": 90},
     time=1_795_520_700 * 10**9,
 )
 
@@ -97,7 +97,7 @@ def test_an_e_mail_arrives_whole_and_a_repetition_has_the_same_message_id(opened
     assert first["Message-ID"] == second["Message-ID"] == f"<{NOTICE.id}@example.com>"
     assert first["Auto-Submitted"] == "auto-generated"
     assert NOTICE.text in first.get_content()
-    assert "limit_usd: 50.000000000" in first.get_content()
+    assert "limit: 50.000000000" in first.get_content()
 
 
 def test_a_title_cannot_add_a_header_to_an_e_mail(opened: OPENED, deliver: Deliver) -> None:
