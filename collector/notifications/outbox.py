@@ -144,8 +144,11 @@ class NoticeOutbox:
 
     def unfinished(self, state: DeliveryState, limit: int) -> list[tuple[Delivery, Notice]]:
         """The newest deliveries that wait or were given up, each with what it tells."""
-        found = self._state.deliveries(state, limit)
-        return [(delivery, self._notice(delivery)) for delivery in found]
+        found = [
+            (each, self._state.notices(each.notice_number - 1, 1)) for each in self._state.deliveries(state, limit)
+        ]
+        # Pruning may have come in between: then the next number is another notice's, or nobody's.
+        return [(each, read[0].notice) for each, read in found if read and read[0].number == each.notice_number]
 
     def _resume(self) -> None:
         """Pending deliveries are tried at once; those of targets that are gone are given up."""

@@ -66,8 +66,12 @@ def _webhook(target: Webhook, client: httpx.Client) -> Send:
 
 
 def _client(timeout_s: float) -> httpx.Client:
-    """No proxy, no redirect: the host that is written is the host that is told."""
-    return httpx.Client(trust_env=False, follow_redirects=False, timeout=timeout_s)
+    """No proxy, no redirect: the host that is written is the host that is told.
+
+    `SSL_CERT_FILE` may name the authority that its certificate is from.
+    """
+    context = httpx.create_ssl_context()
+    return httpx.Client(verify=context, trust_env=False, follow_redirects=False, timeout=timeout_s)
 
 
 def _post(client: httpx.Client, url: str, body: bytes, headers: dict[str, str]) -> Outcome:

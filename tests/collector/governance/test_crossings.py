@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from schemas.booking import Event
+from schemas.governance import Mode
 from tests.collector.governance.bookkeeping import DAY, HOUR, NOON, Book, limits
 
 
@@ -168,3 +169,22 @@ def test_a_budget_of_nothing_is_told_to_be_used_up(book: Book) -> None:
     ((_, notice),) = book.state.notices(0, 100)
     assert (notice.kind, notice.severity) == ("budget.block", "critical")
     assert "100 % of the daily budget of acme. Calls that do not fit any more are refused" in notice.text
+
+
+def test_a_token_budget_is_told_in_tokens(book: Book) -> None:
+    book.set_limits(limits(tokens={"platform": 1000}))
+    book.spend(0, tokens=900)
+    notices = [stored.notice for stored in book.state.notices(0, 100)]
+    assert [notice.kind for notice in notices] == ["budget.alert", "budget.warning"]
+    text = "900 tokens are settled and 0 tokens held of 1000 tokens, 90 % of the daily token budget of platform."
+    assert notices[1].text.startswith(text)
+    assert "change budgets.daily.tokens in governance/platform.yaml" in notices[1].text
+
+
+@pytest.mark.parametrize("mode", ["observe", "warn"])
+def test_a_budget_that_is_not_enforced_says_that_nothing_is_refused(book: Book, mode: Mode) -> None:
+    book.set_limits(limits({"acme": 100}, mode=mode))
+    book.spend(100)
+    *_, (_, notice) = book.state.notices(0, 100)
+    assert (notice.kind, notice.data["mode"]) == ("budget.block", mode)
+    assert f"Its mode is {mode}, so nothing is refused." in notice.text

@@ -43,6 +43,8 @@ class HttpReceiver:
                 self.send_response(status)
                 if 300 <= status < 400:
                     self.send_header("location", receiver.moved_to)
+                if status == 429:
+                    self.send_header("retry-after", "7")
                 self.send_header("content-length", "2")
                 self.end_headers()
                 self.wfile.write(b"ok")

@@ -134,7 +134,11 @@ def test_what_apprise_cannot_deliver_is_told_in_its_words(opened: OPENED, delive
         assert outcome.error == "Apprise does not understand the target's url as one service."
 
 
-def test_a_redirect_is_not_followed_and_retry_after_is_heard(opened: OPENED, deliver: Deliver) -> None:
+def test_a_target_may_say_when_it_wants_to_be_tried_again(opened: OPENED, deliver: Deliver) -> None:
+    assert deliver(slack(opened(SlackReceiver([429])).url)) == Outcome("It answered 429: ok", retry_after_s=7)
+
+
+def test_a_redirect_is_not_followed(opened: OPENED, deliver: Deliver) -> None:
     elsewhere = opened(SlackReceiver())
     receiver = opened(SlackReceiver([307]))
     receiver.moved_to = elsewhere.url
