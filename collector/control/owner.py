@@ -120,12 +120,19 @@ class Owner:
         """Limited budgets, with a forecast: an agent's are the four scopes above its calls, a tenant's its own, its
         agents' and those above it, an administrator's are all.
         """
+        if credential.kind == "admin":
+            return await self.every_budget(scope)
         now = self._clock()
         self._budgets.advance(now)
-        if credential.kind == "admin":
-            counters = self._budgets.limits_of(scope, now)
-        else:
-            counters = self._visible(credential.path(), scope, now)
+        return await self._forecast(self._visible(credential.path(), scope, now), now)
+
+    async def every_budget(self, scope: str | None = None) -> list[BudgetView]:
+        """All limited budgets, or those of one scope, with a forecast."""
+        now = self._clock()
+        self._budgets.advance(now)
+        return await self._forecast(self._budgets.limits_of(scope, now), now)
+
+    async def _forecast(self, counters: Iterable[Counter], now: int) -> list[BudgetView]:
         since, burned = slot_of(now) - _BURN_NS, self._burned(now)
         views = []
         for counter in counters:

@@ -23,6 +23,7 @@ from collector.control.corrections import CorrectionBook
 from collector.control.credentials import Credentials
 from collector.control.doors.agents import AgentPages
 from collector.control.doors.api import Api
+from collector.control.doors.budgets import BudgetPages
 from collector.control.doors.config import Config
 from collector.control.doors.operators import OperatorPages, Operators
 from collector.control.doors.request import Route
@@ -134,6 +135,7 @@ def _routes(running: Running, settings: Settings, authenticate: Callable[[str], 
     operators = Operators(authenticate, settings.operator_token)
     return [
         *AgentPages(running.owner, authenticate, settings.control).routes(),
+        *BudgetPages(running.owner, running.parts, operators, settings.control).routes(),
         *OperatorPages(running.corrections, running.seals, operators, settings.control).routes(),
     ]
 

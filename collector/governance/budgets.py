@@ -3,8 +3,8 @@
 The two-phase state machine. Invariants: a hold is taken only when it fits every enforced limit above
 its agent, all scopes, windows and units at once; settled + held passes a limit only by spend reported
 after the fact and by what calls use beyond what is set aside for them, which is recorded as overdraw;
-a call is counted once, whoever reports it first. Everything that changes is also put into `group`, so that what is durable and what is in
-memory are the same sums.
+a call is counted once, whoever reports it first. Everything that changes is also put into `group`, so
+that what is durable and what is in memory are the same sums.
 
 No I/O and no clock of its own: the owner passes the time in and commits the group.
 """
