@@ -20,7 +20,8 @@ import uvloop
 from collector.access.bootstrap import BootstrapResult
 from collector.config import Config, config_options, load_or_exit
 from collector.state.store import in_use
-from schemas.errors import ConfigError, Fatal, Retryable, SpanwardError
+from schemas.control import ErrorBody
+from schemas.errors import ConfigError, Fatal, Permanent, Retryable, SpanwardError
 
 EXIT_FATAL = 70
 _ANSWER_S = 120
@@ -95,11 +96,11 @@ class Collector:
         self.post("/v1/admin/seal")
 
     def post(self, path: str, body: bytes = b"") -> bytes:
-        """The body of the answer to a JSON request; raises `Retryable` unless it was granted."""
+        """The body of the answer to a JSON request; raises `Permanent` or `Retryable` unless it was granted."""
         return self._granted("POST", path, body)
 
     def get(self, path: str) -> bytes:
-        """The body of a page; raises `Retryable` unless it was granted."""
+        """The body of a page; raises as `post`."""
         return self._granted("GET", path, b"")
 
     def _granted(self, method: str, path: str, body: bytes) -> bytes:
@@ -107,6 +108,9 @@ class Collector:
             answer = self._client.request(method, path, content=body)
         except httpx.HTTPError as error:
             raise _silent(error) from None
+        if answer.status_code == httpx.codes.BAD_REQUEST:
+            refused = msgspec.json.decode(answer.content, type=ErrorBody)
+            raise Permanent(refused.message, fix=refused.fix)
         if answer.status_code != httpx.codes.OK:
             raise Retryable(
                 f"The collector refused {path}: {answer.text[:300]}",

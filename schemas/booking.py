@@ -44,7 +44,8 @@ class Booking(msgspec.Struct, frozen=True, tag="booking"):
     stream with one row a metered call: org, tenant, agent, model, request_model, decision_id
     (string), start_time, end_time, received_time, cost_nano_usd, tokens (int64, null where nobody
     knows); the owner reads it only when holds wait for their span. Tokens are all input, cached
-    included, and all output, reasoning included. `outbox_taken` is the last event id this booking's journal frame contains.
+    included, and all output, reasoning included. `outbox_taken` is the last event id this
+    booking's journal frame contains.
     """
 
     spool_frame: int

@@ -104,7 +104,10 @@ class HoldState(msgspec.Struct, frozen=True):
 
 
 class IncreaseRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A limit that is higher for a while: `usd`, `tokens` or both more in each window until `until` (RFC 3339)."""
+    """A limit that is higher for a while: `usd`, `tokens` or both more in each window until `until` (RFC 3339).
+
+    `actor` is read from this machine's own commands alone; everybody else is who his token says.
+    """
 
     scope: str
     window: Literal["daily", "monthly"]
@@ -112,6 +115,7 @@ class IncreaseRequest(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int | None = None
     until: str
     reason: str
+    actor: str = ""
 
 
 class IncreaseView(msgspec.Struct, frozen=True):
@@ -126,6 +130,13 @@ class IncreaseView(msgspec.Struct, frozen=True):
     until: str
     actor: str
     reason: str
+
+
+class BudgetsView(msgspec.Struct, frozen=True):
+    """How all budgets stand, and the increases in force."""
+
+    budgets: list[BudgetView]
+    increases: list[IncreaseView]
 
 
 class ErrorBody(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from schemas.control import (
+    BudgetsView,
     Decision,
     DecisionRequest,
     ErrorBody,
@@ -51,7 +52,16 @@ def documents() -> dict[str, JsonSchema]:
         "control.schema.json": _messages(
             "Spanward control messages",
             "Bodies of the control endpoint. Amounts are decimal USD strings with nine places, times RFC 3339 UTC.",
-            (DecisionRequest, Decision, SettleRequest, HoldState, IncreaseRequest, IncreaseView, ErrorBody),
+            (
+                DecisionRequest,
+                Decision,
+                SettleRequest,
+                HoldState,
+                IncreaseRequest,
+                IncreaseView,
+                BudgetsView,
+                ErrorBody,
+            ),
         ),
         "notices.schema.json": _messages(
             "Spanward notices",

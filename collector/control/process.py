@@ -23,6 +23,7 @@ from collector.control.corrections import CorrectionBook
 from collector.control.credentials import Credentials
 from collector.control.doors.agents import AgentPages
 from collector.control.doors.api import Api
+from collector.control.doors.budgets import BudgetPages
 from collector.control.doors.config import Config
 from collector.control.doors.notices import NoticePages
 from collector.control.doors.operators import OperatorPages, Operators
@@ -156,6 +157,7 @@ def _routes(running: Running, settings: Settings) -> list[Route]:
     committer = running.parts.committer
     return [
         *AgentPages(running.owner, running.authenticate, settings.control).routes(),
+        *BudgetPages(running.owner, running.parts, operators, settings.control).routes(),
         *FeedbackPages(running.hub, settings.control).routes(),
         *KillPages(running.switch, operators, committer, settings.control).routes(),
         *OperatorPages(running.corrections, running.seals, operators, settings.control).routes(),

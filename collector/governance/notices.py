@@ -25,7 +25,8 @@ def crossing_notice(counter: Counter, threshold: int, at_ns: int) -> Notice:
     text = (
         f"{_short(unit, counter.settled)} are settled and {_short(unit, counter.held)} held of {_short(unit, limit)}, "
         f"{share} % of the {budget}. {_consequence(counter, threshold, at_ns)} "
-        f"To raise the limit, change budgets.{window}.{unit} in {governance_file(scope)}; that is in force in seconds."
+        f"To raise the limit, change budgets.{window}.{unit} in {governance_file(scope)}, or for a while: "
+        f"spanward budgets increase --scope {scope} --window {window}."
     )
     return Notice(
         kind=kind,

@@ -157,7 +157,7 @@ def test_a_notice_names_the_file_that_holds_the_limit(book: Book, scope: str, fi
     book.set_limits(limits({scope: 1_500_000_000}))
     book.spend(1_200_000_001)
     ((_, notice),) = book.state.notices(0, 100)
-    assert f"change budgets.daily.usd in governance/{file};" in notice.text
+    assert f"change budgets.daily.usd in governance/{file}, or" in notice.text
     assert notice.text.startswith("1.200000001 USD are settled and 0.00 USD held of 1.50 USD, 80 % of")
     assert (notice.kind, notice.severity, notice.scope) == ("budget.alert", "info", scope)
     assert notice.data["resets_at"] == "2026-03-29T00:00:00Z"
