@@ -6,7 +6,6 @@ the tests run it. What a column or message means is written once, beside its typ
     ledger.schema.json       one entry of the ledger: every column with type, unit and meaning
     governance.schema.json   the YAML files of `governance/`, for editors
     control.schema.json      the messages of the control endpoint
-    notices.schema.json      what a webhook is told
 
 Leaves compatibility to reviewers: a difference in one of these files is a difference in a contract.
 """
@@ -28,7 +27,6 @@ from schemas.control import (
     SettleRequest,
 )
 from schemas.governance import AgentFile, OrgFile, PlatformFile, TenantFile
-from schemas.notices import WebhookBody
 from schemas.tables import LEDGER_COLUMNS, LEDGER_FORMAT, Column
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -62,11 +60,6 @@ def documents() -> dict[str, JsonSchema]:
                 BudgetsView,
                 ErrorBody,
             ),
-        ),
-        "notices.schema.json": _messages(
-            "Spanward notices",
-            "WebhookBody is what a target of type webhook is sent, signed per Standard Webhooks.",
-            (WebhookBody,),
         ),
     }
 

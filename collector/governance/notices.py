@@ -6,8 +6,8 @@ They are told which budget, how far it is, what happens now, until when, and how
 from collector.governance.counters import Counter
 from collector.governance.limits import governance_file
 from collector.governance.windows import utc_text
+from collector.state.notices import Notice, Severity
 from schemas.money import amount_text, worded
-from schemas.notices import Notice, Severity
 
 _LEVELS: dict[int, tuple[str, Severity]] = {
     80: ("budget.alert", "info"),

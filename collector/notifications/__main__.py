@@ -15,7 +15,7 @@ import msgspec
 from collector.notifications.courier import Job, Outcome
 from collector.notifications.guard import install
 from collector.notifications.senders import sender
-from schemas.notices import Notice
+from collector.state.notices import Notice
 from schemas.quantities import read_quantity
 
 

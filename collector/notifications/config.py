@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from schemas.notices import SEVERITIES, Notice, Severity
+from collector.state.notices import SEVERITIES, Notice, Severity
 from schemas.quantities import Duration, Secret
 
 # The Standard Webhooks specification asks for keys of 24 to 64 bytes.

@@ -13,7 +13,7 @@ import sys
 import msgspec
 
 from collector.notifications.config import Target
-from schemas.notices import Notice
+from collector.state.notices import Notice
 from schemas.quantities import write_quantity
 
 _COMMAND = (sys.executable, "-P", "-m", "collector.notifications")

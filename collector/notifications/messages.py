@@ -6,11 +6,33 @@ from email.utils import format_datetime
 
 import msgspec
 
-from schemas.notices import Notice, WebhookBody, WebhookData
+from collector.state.notices import Facts, Notice, Severity
 
 # Limits of Slack's Block Kit, in characters.
 _HEADER_CHARS, _SECTION_CHARS = 150, 3000
 _MARKS = {"info": "ℹ️", "warning": "⚠️", "critical": "🛑"}
+
+
+class WebhookData(msgspec.Struct, frozen=True):
+    """What a webhook is told of: the notice, and its facts."""
+
+    key: str
+    scope: str
+    severity: Severity
+    title: str
+    text: str
+    facts: Facts
+
+
+class WebhookBody(msgspec.Struct, frozen=True):
+    """Body of a webhook, in the form of Standard Webhooks: `type` is the notice's kind, `timestamp` RFC 3339 UTC.
+
+    The header `webhook-id` is the idempotency key; a repeated delivery has the same one.
+    """
+
+    type: str
+    timestamp: str
+    data: WebhookData
 
 
 def slack_message(notice: Notice) -> bytes:

@@ -18,10 +18,10 @@ from typing import NamedTuple, Protocol, TypeVar
 from collector.governance import entries
 from collector.notifications.config import Config, Target
 from collector.notifications.courier import Courier, Outcome
+from collector.state.notices import Notice
 from collector.state.rows import Delivery, DeliveryState, Group, StoredNotice
 from collector.state.store import State
 from schemas.errors import Permanent
-from schemas.notices import Notice
 from schemas.tables import EntryKind
 
 _LOG = logging.getLogger("spanward.notifications")

@@ -18,7 +18,7 @@ import standardwebhooks
 from collector.notifications.config import Apprise, Email, Slack, Target, Webhook
 from collector.notifications.courier import Outcome
 from collector.notifications.messages import email_message, slack_message, webhook_body
-from schemas.notices import Notice
+from collector.state.notices import Notice
 
 _LOG = logging.getLogger("spanward.notifications")
 _APPRISE_TYPES = {"info": "info", "warning": "warning", "critical": "failure"}

@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from collector.state.notices import Notice
 from schemas.control import HoldBasis
 from schemas.kills import KillScope
-from schemas.notices import Notice
 
 _ENCODE = msgspec.msgpack.Encoder().encode
 

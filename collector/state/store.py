@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from collector.state import tables
+from collector.state.notices import Notice
 from collector.state.rows import (
     Booked,
     Crossing,
@@ -39,7 +40,6 @@ from collector.state.rows import (
     StoredNotice,
 )
 from schemas.errors import ConfigError, Fatal
-from schemas.notices import Notice
 
 # Nobody else writes here; a backup tool that holds the file longer stops the owner.
 FOREIGN_LOCK_S = 2.0

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from collector.state import tables
+from collector.state.notices import Notice
 from collector.state.rows import (
     Booked,
     Crossing,
@@ -33,7 +34,6 @@ from collector.state.rows import (
 )
 from collector.state.store import DEDUPE_ITEM_BYTES, PRUNED_AT_ONCE, State, in_use
 from schemas.errors import ConfigError, Fatal
-from schemas.notices import Notice
 
 HOLD = HoldRow(
     "hold_1", "dec_1", "key", "acme", "support", "triage", "openai", "gpt-4o", "worst_case", 100, 200, 50, 900

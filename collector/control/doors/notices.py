@@ -11,7 +11,7 @@ from collector.control.doors.operators import Operators
 from collector.control.doors.request import ENCODE, Page, Request, Route
 from collector.governance.windows import utc_text
 from collector.notifications.outbox import NoticeOutbox
-from schemas.notices import Notice
+from collector.state.notices import Notice
 
 # What a person reads in a terminal; the ledger has all that were given up.
 _SHOWN = 200

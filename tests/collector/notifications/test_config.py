@@ -9,6 +9,7 @@ import pytest
 
 from collector.config import dump, load
 from collector.notifications.config import Apprise, Email, Slack, Webhook
+from collector.notifications.messages import WebhookBody
 from schemas.errors import ConfigError
 from schemas.quantities import read_quantity, write_quantity
 from tests.house.source import ROOT
@@ -108,3 +109,10 @@ def test_every_key_of_every_target_is_explained() -> None:
     page = (ROOT / "docs/notifications.md").read_text(encoding="utf-8")
     rows = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
     assert fields((Slack, Webhook, Email, Apprise)) <= rows
+
+
+def test_the_documented_body_of_a_webhook_is_one() -> None:
+    page = (ROOT / "docs/notifications.md").read_text(encoding="utf-8")
+    example = page.partition("```json")[2].partition("```")[0]
+    body = msgspec.json.decode(example, type=WebhookBody)
+    assert msgspec.to_builtins(body) == msgspec.json.decode(example)

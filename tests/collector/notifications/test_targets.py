@@ -14,8 +14,8 @@ import pytest
 
 from collector.notifications.config import Apprise, Email, Slack, Target, Webhook
 from collector.notifications.courier import Courier, Outcome
-from collector.notifications.messages import slack_message
-from schemas.notices import Notice, WebhookBody
+from collector.notifications.messages import WebhookBody, slack_message
+from collector.state.notices import Notice
 from schemas.quantities import Secret
 from tests.collector.notifications.receivers import SECRET, HttpReceiver, MailReceiver, SlackReceiver, WebhookReceiver
 

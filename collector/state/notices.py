@@ -1,4 +1,4 @@
-"""What people are told → one `Notice`, and the body in which a webhook gets it."""
+"""What people are told → one `Notice`, which is stored with the change that caused it."""
 
 from hashlib import sha256
 from typing import Literal
@@ -32,25 +32,3 @@ class Notice(msgspec.Struct, frozen=True):
     def id(self) -> str:
         """The idempotency key that every delivery of it carries: a digest of `key`, safe in any header."""
         return f"ntc_{sha256(self.key.encode()).hexdigest()[:32]}"
-
-
-class WebhookData(msgspec.Struct, frozen=True):
-    """What a webhook is told of: the notice, and its facts."""
-
-    key: str
-    scope: str
-    severity: Severity
-    title: str
-    text: str
-    facts: Facts
-
-
-class WebhookBody(msgspec.Struct, frozen=True):
-    """Body of a webhook, in the form of Standard Webhooks: `type` is the notice's kind, `timestamp` RFC 3339 UTC.
-
-    The header `webhook-id` is the idempotency key; a repeated delivery has the same one.
-    """
-
-    type: str
-    timestamp: str
-    data: WebhookData
