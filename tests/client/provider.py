@@ -5,6 +5,7 @@ Every answer has 11 input tokens (3 of them from a cache where the format tells)
 
 import base64
 import binascii
+import itertools
 import json
 import struct
 import threading
@@ -109,7 +110,7 @@ def _answer(path: str) -> dict[str, Any]:
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         return {**_CHAT, "object": "chat.completion", "choices": [choice], "usage": _OPENAI_USAGE_FULL}
     if path.endswith("/responses"):
-        return _response("completed", _RESPONSES_USAGE)
+        return _response()
     if path.endswith("/embeddings"):
         data = [{"object": "embedding", "index": 0, "embedding": base64.b64encode(struct.pack("<2f", 0, 1)).decode()}]
         return {"object": "list", "model": "m", "data": data, "usage": {"prompt_tokens": INPUT, "total_tokens": INPUT}}
@@ -124,12 +125,13 @@ def _events(path: str, body: dict[str, Any]) -> list[str]:
         tail = [_chunk([], _OPENAI_USAGE_FULL)] if wants_usage or "mistral" in body["model"] else []
         return [*(_chunk([_delta(word)], None) for word in TEXT.split()), *tail, "data: [DONE]\n\n"]
     if path.endswith("/responses"):
-        done = {
+        done: dict[str, Any] = {
             "type": "response.completed",
             "sequence_number": 1,
-            "response": _response("completed", _RESPONSES_USAGE),
+            "response": _response(),
         }
-        created = {"type": "response.created", "sequence_number": 0, "response": _response("in_progress", None)}
+        begun = {**done["response"], "status": "in_progress", "output": [], "usage": None}
+        created = {"type": "response.created", "sequence_number": 0, "response": begun}
         return [_event("response.created", created), _event("response.completed", done)]
     if path.endswith("/messages"):
         start = _message([], {**_ANTHROPIC_USAGE, "output_tokens": 1})
@@ -149,6 +151,7 @@ def _events(path: str, body: dict[str, Any]) -> list[str]:
     return [f"data: {json.dumps(part)}\r\n\r\n" for part in parts]
 
 
+_numbers = itertools.count()  # A response that is seen twice is the same response to some instrumentations.
 _CHAT = {"id": "chatcmpl-1", "created": 1, "model": "gpt-5-mini"}
 
 
@@ -165,12 +168,12 @@ def _event(name: str, data: object) -> str:
     return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
 
 
-def _response(status: str, usage: object) -> dict[str, Any]:
+def _response() -> dict[str, Any]:
     content = [{"type": "output_text", "text": TEXT, "annotations": []}]
     output = [{"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": content}]
-    fixed = {"id": "resp_1", "object": "response", "created_at": 1, "model": "gpt-5-mini", "tools": []}
+    fixed = {"id": f"resp_{next(_numbers)}", "object": "response", "created_at": 1, "model": "gpt-5-mini", "tools": []}
     fixed |= {"parallel_tool_calls": True, "tool_choice": "auto"}
-    return {**fixed, "status": status, "output": output if usage else [], "usage": usage}
+    return {**fixed, "status": "completed", "output": output, "usage": _RESPONSES_USAGE}
 
 
 def _message(content: list[Any], usage: object) -> dict[str, Any]:

@@ -3,22 +3,18 @@
 Each returns what its user sees: the text of the answer, or raises what the SDK raises.
 """
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import anthropic
 import boto3
 import botocore.config
-import openai
 from google import genai
 from mistralai.client import Mistral
 
-Call = Callable[[str], str]
+from tests.client.gate.openai_sdk import MESSAGES, OPENAI_CALLS, Call, awaited
 
-MESSAGES: Any = [{"role": "user", "content": "Why is the sky blue?"}]
-WORDS: Any = {"model": "gpt-5-mini", "messages": MESSAGES, "max_completion_tokens": 300}
 CLAUDE: Any = {"model": "claude-sonnet-4-6", "messages": MESSAGES, "max_tokens": 300}
 GEMINI: Any = {"model": "gemini-2.5-flash", "contents": "Why is the sky blue?", "config": {"max_output_tokens": 300}}
 MISTRAL: Any = {"model": "mistral-small-latest", "messages": MESSAGES, "max_tokens": 300}
@@ -31,43 +27,6 @@ INVOKE: Any = {
     "modelId": "anthropic.claude-sonnet-4-5-20250929-v1:0",
     "body": json.dumps({"anthropic_version": "bedrock-2023-05-31", "max_tokens": 300, "messages": MESSAGES}),
 }
-
-
-def openai_client(url: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{url}/v1", api_key="none")
-
-
-def openai_chat(url: str) -> str:
-    with openai_client(url) as client:
-        return client.chat.completions.create(**WORDS).choices[0].message.content or ""
-
-
-def openai_stream(url: str) -> str:
-    with openai_client(url) as client:
-        chunks = client.chat.completions.create(**WORDS, stream=True, stream_options={"include_usage": True})
-        return " ".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
-
-
-def openai_responses(url: str) -> str:
-    with openai_client(url) as client:
-        return client.responses.create(model="gpt-5-mini", input="Why?", max_output_tokens=300).output_text
-
-
-def openai_responses_stream(url: str) -> str:
-    with openai_client(url) as client:
-        events = list(client.responses.create(model="gpt-5-mini", input="Why?", max_output_tokens=300, stream=True))
-        return str(getattr(events[-1], "response").output_text)  # noqa: B009 - only the last kind of event has it.
-
-
-async def openai_async(url: str) -> str:
-    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as client:
-        return (await client.chat.completions.create(**WORDS)).choices[0].message.content or ""
-
-
-async def openai_async_stream(url: str) -> str:
-    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none") as client:
-        chunks = await client.chat.completions.create(**WORDS, stream=True, stream_options={"include_usage": True})
-        return " ".join([chunk.choices[0].delta.content or "" async for chunk in chunks if chunk.choices])
 
 
 def anthropic_messages(url: str) -> str:
@@ -169,32 +128,20 @@ def bedrock_invoke_stream(url: str) -> str:
     return "".join(chunk["delta"]["text"] for chunk in chunks if "delta" in chunk)
 
 
-def _run(call: Callable[[str], Awaitable[str]]) -> Call:
-    async def awaited(url: str) -> str:
-        return await call(url)
-
-    return lambda url: asyncio.run(awaited(url))
-
-
 CALLS: Mapping[str, Call] = {
-    "openai_chat": openai_chat,
-    "openai_stream": openai_stream,
-    "openai_async": _run(openai_async),
-    "openai_async_stream": _run(openai_async_stream),
-    "openai_responses": openai_responses,
-    "openai_responses_stream": openai_responses_stream,
+    **OPENAI_CALLS,
     "anthropic": anthropic_messages,
     "anthropic_stream": anthropic_stream,
-    "anthropic_async": _run(anthropic_async),
-    "anthropic_async_stream": _run(anthropic_async_stream),
+    "anthropic_async": awaited(anthropic_async),
+    "anthropic_async_stream": awaited(anthropic_async_stream),
     "gemini": gemini_generate,
     "gemini_stream": gemini_stream,
-    "gemini_async": _run(gemini_async),
-    "gemini_async_stream": _run(gemini_async_stream),
+    "gemini_async": awaited(gemini_async),
+    "gemini_async_stream": awaited(gemini_async_stream),
     "mistral": mistral_chat,
     "mistral_stream": mistral_stream,
-    "mistral_async": _run(mistral_async),
-    "mistral_async_stream": _run(mistral_async_stream),
+    "mistral_async": awaited(mistral_async),
+    "mistral_async_stream": awaited(mistral_async_stream),
     "bedrock_converse": bedrock_converse,
     "bedrock_converse_stream": bedrock_converse_stream,
     "bedrock_invoke": bedrock_invoke,
