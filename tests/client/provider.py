@@ -45,7 +45,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path.startswith("/model/"):
             self._bedrock(path, streamed=bool(streamed))
         elif streamed:
-            self._stream(_events(path, body))
+            self._stream(events(path, body))
         else:
             self._whole(200, _answer(path))
 
@@ -61,8 +61,8 @@ class _Handler(BaseHTTPRequestHandler):
             counts = {"x-amzn-bedrock-input-token-count": "11", "x-amzn-bedrock-output-token-count": "7"}
             self._whole(200, {"content": [{"text": TEXT}]}, counts)
 
-    def _stream(self, events: list[str]) -> None:
-        self._chunks("text/event-stream", [event.encode() for event in events])
+    def _stream(self, told: list[str]) -> None:
+        self._chunks("text/event-stream", [event.encode() for event in told])
 
     def _chunks(self, content_type: str, chunks: list[bytes]) -> None:
         self.provider.sent = chunks
@@ -119,7 +119,8 @@ def _answer(path: str) -> dict[str, Any]:
     return _gemini(TEXT, _GEMINI_USAGE)
 
 
-def _events(path: str, body: dict[str, Any]) -> list[str]:
+def events(path: str, body: dict[str, Any]) -> list[str]:
+    """The events of one streamed answer."""
     if path.endswith("/chat/completions"):
         wants_usage = (body.get("stream_options") or {}).get("include_usage")
         tail = [_chunk([], _OPENAI_USAGE_FULL)] if wants_usage or "mistral" in body["model"] else []

@@ -186,12 +186,12 @@ def test_with_nothing_known_and_nobody_there_the_fail_mode_decides(
 
 def test_a_state_is_fresh_until_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     state = KillState()
-    assert not state.fresh
+    fresh = [state.fresh]
     state.learn('{"epoch": 3, "kills": []}')
-    assert state.fresh
+    fresh.append(state.fresh)
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + STATE_TTL_S + 1)
-    assert not state.fresh
+    assert [*fresh, state.fresh] == [False, True, False]
 
 
 def test_off_means_no_stream_and_no_poll(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:

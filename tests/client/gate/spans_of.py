@@ -34,7 +34,8 @@ def main(instrumentations: list[str], url: str) -> dict[str, list[tuple[str, obj
     for name in instrumentations:
         INSTRUMENTATIONS[name]().instrument(skip_dep_check=True)
     spanward_client.instrument()
-    tracer, spans = provider.get_tracer("agent"), {}
+    tracer = provider.get_tracer("agent")
+    spans: dict[str, list[tuple[str, object]]] = {}
     for name, call in OPENAI_CALLS.items():
         with tracer.start_as_current_span("agent", attributes={"gen_ai.operation.name": "invoke_agent"}):
             call(url)
