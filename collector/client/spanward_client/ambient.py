@@ -55,15 +55,18 @@ async def async_client() -> AsyncClient:
     kept = _opened.by_loop.get(loop)
     if kept is None:
         client = AsyncClient()
-        kept = _opened.by_loop[loop] = client, _closing(client)
-        await anext(kept[1])
+        kept = _opened.by_loop[loop] = client, _closing(loop, client)
+        # A loop that is used on after its end (some `run_sync` do) takes no more generators without a warning.
+        if not getattr(loop, "_asyncgens_shutdown_called", False):
+            await anext(kept[1])
     return kept[0]
 
 
-async def _closing(client: AsyncClient) -> AsyncGenerator[None, None]:
+async def _closing(loop: asyncio.AbstractEventLoop, client: AsyncClient) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
+        _opened.by_loop.pop(loop, None)
         await client.aclose()
 
 
@@ -132,4 +135,6 @@ async def aclose() -> None:
     """Close the running loop's client; `asyncio.run` does so at its end."""
     kept = _opened.by_loop.pop(asyncio.get_running_loop(), None)
     if kept is not None:
-        await kept[1].aclose()
+        client, closing = kept
+        await closing.aclose()
+        await client.aclose()

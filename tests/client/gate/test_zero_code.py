@@ -22,7 +22,7 @@ answer = OpenAI().chat.completions.create(
 print(answer.choices[0].message.content)
 """
 CALL_USD = "0.000016075"
-"""8 tokens at 0.25 USD, 3 from the cache at 0.025 and 7 out at 2 USD a million: only the span knows of the cache."""
+"""8 tokens at 0.25 USD, 3 cached at 0.025 and 7 out at 2 USD a million: only the span knows of the cache."""
 INSTRUMENT = Path(sys.executable).with_name("opentelemetry-instrument")
 
 
@@ -72,7 +72,9 @@ def test_an_unchanged_agent_is_held_settled_by_its_span_and_stopped_at_its_budge
     refused = run(agent, server, provider, key=key)
     assert refused.returncode == 1
     assert "PermissionDeniedError" in refused.stderr
-    assert "Spanward refused this call: The daily budget of acme/support/triage has 0.000083925 USD left" in refused.stderr
+    assert (
+        "Spanward refused this call: The daily budget of acme/support/triage has 0.000083925 USD left" in refused.stderr
+    )
     assert len(provider.asked) == 1
 
 
