@@ -23,6 +23,7 @@ from collector.control.corrections import CorrectionBook
 from collector.control.credentials import Credentials
 from collector.control.doors.agents import AgentPages
 from collector.control.doors.api import Api
+from collector.control.doors.budgets import BudgetPages
 from collector.control.doors.config import Config
 from collector.control.doors.operators import OperatorPages, Operators
 from collector.control.doors.request import Route
@@ -51,6 +52,8 @@ _LOG = logging.getLogger("spanward.control")
 # Holds expire by the second; anything a caller can see is brought up to date when it is asked for.
 _TICK_S = 0.1
 _PRUNE_S = 60.0
+# Newest holds that are looked through for what calls usually use: about a second.
+_SETTLED_READ = 200_000
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -147,6 +150,7 @@ def _routes(running: Running, settings: Settings) -> list[Route]:
     committer = running.parts.committer
     return [
         *AgentPages(running.owner, running.authenticate, settings.control).routes(),
+        *BudgetPages(running.owner, running.parts, operators, settings.control).routes(),
         *FeedbackPages(running.hub, settings.control).routes(),
         *KillPages(running.switch, operators, committer, settings.control).routes(),
         *OperatorPages(running.corrections, running.seals, operators, settings.control).routes(),
@@ -161,7 +165,9 @@ def _restore(data_dir: Path, settings: Settings, stack: ExitStack) -> Running:
     keys = KeyStore(access_path(data_dir), clock=clock)
     stack.callback(keys.close)
     budgets = Budgets(settings.budgets, Group())
-    budgets.restore(state.open_holds(), state.crossings(budgets.horizon(clock())))
+    budgets.restore(
+        state.open_holds(), state.crossings(budgets.horizon(clock())), state.increases(), state.settled(_SETTLED_READ)
+    )
     repeats = Repeats(state.decisions(), keep_ns=control.idempotency_window.ns, most=control.max_idempotency_keys)
     committer = Committer(state, budgets)
     book = price_book(settings.pricing, settings.budgets)

@@ -1,6 +1,7 @@
 """The rows of `state.db` as Python sees them, and the `Group` that collects what one transaction writes.
 
-Amounts are nano-USD, times Unix ns. What the rows mean is left to `governance`.
+Amounts are nano-USD, times Unix ns; `tokens` stands beside each amount that is counted in both. What
+the rows mean is left to `governance`.
 """
 
 from typing import Literal, NamedTuple
@@ -33,6 +34,7 @@ class HoldRow(NamedTuple):
     created: int
     expires: int
     amount: int
+    tokens: int
 
 
 class HoldChange(NamedTuple):
@@ -52,13 +54,18 @@ class HoldChange(NamedTuple):
     held_added: int
     overdraw_added: int
     recorded_time: int
+    settled_tokens: int | None
+    settled_tokens_added: int
+    held_tokens_added: int
+    overdraw_tokens_added: int
 
 
 class StoredHold(NamedTuple):
-    """A hold and its last change, if any."""
+    """A hold, its last change, if any, and what all of them added to overdraw (nano-USD, tokens)."""
 
     made: HoldRow
     change: HoldChange | None
+    overdraw: tuple[int, int] = (0, 0)
 
 
 class SpendLine(NamedTuple):
@@ -70,6 +77,7 @@ class SpendLine(NamedTuple):
     slot_time: int
     amount: int
     recorded_time: int
+    tokens: int
 
 
 class Entry(NamedTuple):
@@ -85,6 +93,9 @@ class Entry(NamedTuple):
     held: int
     overdraw: int
     recorded_time: int
+    settled_tokens: int
+    held_tokens: int
+    overdraw_tokens: int
 
 
 class Crossing(NamedTuple):
@@ -93,6 +104,7 @@ class Crossing(NamedTuple):
     window_start: int
     scope: str
     window: str
+    unit: str
     threshold: int
     limit: int
     recorded_time: int
@@ -137,6 +149,20 @@ class Named(NamedTuple):
     name: str
 
 
+class Increase(NamedTuple):
+    """A limit that is higher by so much until a moment."""
+
+    id: str
+    scope: str
+    window: str
+    usd: int
+    tokens: int
+    since: int
+    until: int
+    actor: str
+    reason: str
+
+
 class Spend(NamedTuple):
     """What one agent settled in one quarter of an hour."""
 
@@ -145,6 +171,7 @@ class Spend(NamedTuple):
     agent: str
     slot_time: int
     settled: int
+    tokens: int = 0
 
 
 class Positions(NamedTuple):
@@ -176,8 +203,8 @@ class Group:
     """Everything one transaction writes. Owned by the loop until it is handed to the committing thread."""
 
     __slots__ = (
-        "booked", "changes", "corrections", "crossings", "decisions", "events", "finals", "holds", "kills", "lines",
-        "meta", "named", "releases", "spends",
+        "booked", "changes", "corrections", "crossings", "decisions", "ended", "events", "finals", "holds",
+        "increases", "kills", "lines", "meta", "named", "releases", "spends",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -186,11 +213,14 @@ class Group:
         self.finals: list[str] = []
         """Holds whose final change is among `changes`: not written, but forgotten in memory once this is durable."""
         self.lines: list[SpendLine] = []
-        self.spends: dict[tuple[str, str, str, int], int] = {}
-        """Change of the settled sum by org, tenant, agent and slot time."""
+        self.spends: dict[tuple[str, str, str, int], tuple[int, int]] = {}
+        """Change of the settled sums, nano-USD and tokens, by org, tenant, agent and slot time."""
         self.crossings: list[Crossing] = []
         self.corrections: list[tuple[bytes, int]] = []
         """Entry id (16 bytes) and recorded time of each correction of cost that was handed in."""
+        self.increases: list[Increase] = []
+        self.ended: list[str] = []
+        """Ids of the increases whose time is over."""
         self.decisions: list[KeptDecision] = []
         self.kills: list[KillRow] = []
         self.releases: list[ReleaseRow] = []
