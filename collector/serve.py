@@ -184,6 +184,12 @@ def _running(data_dir: Path) -> Collector | None:
     return None
 
 
+def quiet(config: Config) -> Config:
+    """The same with a control endpoint nobody but this command finds: another collector may have the port."""
+    control = msgspec.structs.replace(config.extensions.control, endpoint="127.0.0.1:0")
+    return msgspec.structs.replace(config, extensions=msgspec.structs.replace(config.extensions, control=control))
+
+
 @contextmanager
 def _collector_here(data_dir: Path, config: Config) -> Iterator[Collector]:
     """What the next start would do, without doors, then stop again."""
@@ -193,9 +199,7 @@ def _collector_here(data_dir: Path, config: Config) -> Iterator[Collector]:
 
     failures: list[SpanwardError] = []
     drained = False
-    # Nobody but this command shall find it, and another collector may have the port.
-    control = msgspec.structs.replace(config.extensions.control, endpoint="127.0.0.1:0")
-    config = msgspec.structs.replace(config, extensions=msgspec.structs.replace(config.extensions, control=control))
+    config = quiet(config)
     with ExitStack() as stack:
         owner = start_owner(data_dir, config)
         stack.callback(owner.stop)

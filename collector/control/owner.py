@@ -19,11 +19,12 @@ from collector.governance.counters import Account, Amount, Counter, exhausted_at
 from collector.governance.decide import Judgement, Question, decide
 from collector.governance.entries import DECISION_PREFIX, HOLD_PREFIX, DecisionDetail, decision_entry
 from collector.governance.holds import Hold, Terms, restored
+from collector.governance.kills import Kills, Names
 from collector.governance.sizes import Quote
 from collector.governance.windows import SLOT_NS, slot_of, utc_text
 from collector.state.rows import KeptDecision
 from collector.state.store import State
-from schemas.control import BudgetView, Decision, DecisionRequest, HoldState, SettleRequest
+from schemas.control import BudgetView, Decision, DecisionRequest, HoldState, Reason, SettleRequest
 from schemas.errors import Forbidden, Permanent, Retryable
 from schemas.ids import AgentPath, TenantPath, new_id
 from schemas.money import parse_usd
@@ -52,19 +53,19 @@ class Parts(NamedTuple):
     committer: Committer
     quotes: Quotes
     repeats: Repeats
+    kills: Kills
+    names: Names
 
 
 class Owner:
     """Judges, holds and answers. `policy_digest` is set by whoever loads the governance files."""
 
     def __init__(self, parts: Parts, limits: Limits, *, clock: Callable[[], int]) -> None:
-        self._state, self._budgets, self._committer, self._quotes, self._repeats = parts
+        self._state, self._budgets, self._committer, self._quotes, self._repeats, self._kills, self._names = parts
         self._limits = limits
         self._clock = clock
         self._burn_at, self._burn = -_BURN_KEPT_NS, dict[tuple[str, str], int]()
         self.policy_digest = ""
-        self.epoch = 0
-        """Number of the kill state; nothing has been killed yet."""
         self.outbox_taken = self._state.positions().outbox_taken
         """The last event that ingest has in its journal."""
 
@@ -83,6 +84,13 @@ class Owner:
             )
         now = self._clock()
         self._budgets.advance(now)
+        # Before every answer that was given once: what is remembered was allowed before the kill.
+        if self._kills.active and (refusals := self._kills.refusals(path, request)):
+            answer = self._refuse(
+                _Asked(self._budgets.account(path), credential, request, None, new_id(), now), refusals
+            )
+            await self._committer.durable()
+            return answer
         if request.idempotency_key:
             body = self._repeats.find(credential.id, request, now)
             if body is not None:
@@ -120,11 +128,8 @@ class Owner:
         """Limited budgets, with a forecast: an agent's are the four scopes above its calls, a tenant's its own, its
         agents' and those above it, an administrator's are all.
         """
-        if credential.kind == "admin":
-            return await self.every_budget(scope)
         now = self._clock()
-        self._budgets.advance(now)
-        return await self._forecast(self._visible(credential.path(), scope, now), now)
+        return await self._forecast(self._counters(credential, scope, now), now)
 
     async def every_budget(self, scope: str | None = None) -> list[BudgetView]:
         """All limited budgets, or those of one scope, with a forecast."""
@@ -140,6 +145,16 @@ class Owner:
             views.append(answers.forecast_view(counter, exhausted_at(counter, used, since, now)))
         await self._committer.durable()
         return views
+
+    def views(self, credential: Credential) -> list[BudgetView]:
+        """The same without a forecast, as they are in memory: to be told only once that is durable."""
+        return [answers.budget_view(counter) for counter in self._counters(credential, None, self._clock())]
+
+    def _counters(self, credential: Credential, scope: str | None, now: int) -> list[Counter]:
+        self._budgets.advance(now)
+        if credential.kind == "admin":
+            return self._budgets.limits_of(scope, now)
+        return self._visible(credential.path(), scope, now)
 
     def _burned(self, now: int) -> dict[tuple[str, str], int]:
         """What each scope used in the last hour, by unit; looked up once a second at most."""
@@ -196,6 +211,13 @@ class Owner:
             self._committer.group.decisions.append(kept)
         return answer
 
+    def _refuse(self, asked: "_Asked", refusals: list[Reason]) -> Answer:
+        """A kill: nothing is priced, held or remembered, so that the same question is judged anew after the release."""
+        limited = self._budgets.limited(asked.account, asked.now)
+        decision = self._decision(asked, Judgement("deny", refusals), None, limited)
+        self._record(asked, decision)
+        return answers.fresh(decision)
+
     def _terms(self, asked: "_Asked", quote: Quote) -> Terms:
         request = asked.request
         return Terms(
@@ -220,7 +242,7 @@ class Owner:
             reasons=judgement.reasons,
             hold=None if hold is None else answers.hold_view(hold),
             budgets=[answers.budget_view(counter) for counter in limited],
-            epoch=self.epoch,
+            epoch=self._kills.epoch,
             valid_until=utc_text(valid_until),
         )
 
@@ -239,7 +261,9 @@ class Owner:
         row = decision_entry(asked.account, asked.credential.id, decision, told, asked.now)
         if asked.credential.kind == "tenant":
             row["attribution_source"] = "request"
-        self._committer.group.event(row)
+        group = self._committer.group
+        group.event(row)
+        group.named += self._names.new(asked.request)
 
     def _find(self, credential: Credential, hold_id: str) -> Hold:
         hold = self._budgets.find(hold_id)

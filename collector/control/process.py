@@ -25,18 +25,27 @@ from collector.control.doors.agents import AgentPages
 from collector.control.doors.api import Api
 from collector.control.doors.budgets import BudgetPages
 from collector.control.doors.config import Config
+from collector.control.doors.notices import NoticePages
 from collector.control.doors.operators import OperatorPages, Operators
 from collector.control.doors.request import Route
+from collector.control.feedback.hub import Hub, Sources
+from collector.control.feedback.pages import FeedbackPages
 from collector.control.followers import GovernanceFollower, KeyFollower
 from collector.control.ingest import Bell, IngestDoor, Seals
 from collector.control.ingest import Parts as IngestParts
+from collector.control.kill.pages import KillPages
+from collector.control.kill.switch import Switch
 from collector.control.owner import Limits, Owner, Parts
 from collector.control.quotes import Quotes
 from collector.control.repeats import Repeats
 from collector.governance.budgets import Budgets
 from collector.governance.budgets import Config as BudgetsConfig
+from collector.governance.kills import Kills, Names
 from collector.http import HttpServer, address, bind
+from collector.notifications.config import Config as NotificationsConfig
+from collector.notifications.outbox import NoticeOutbox
 from collector.pricing.config import Settings as PricingSettings
+from collector.pricing.identity import Models
 from collector.processors.price_book import price_book
 from collector.state.rows import Group, Keep
 from collector.state.store import State
@@ -56,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     control: Config = Config()
     budgets: BudgetsConfig = BudgetsConfig()
     pricing: PricingSettings = PricingSettings()
+    notifications: NotificationsConfig = NotificationsConfig()
     dedupe_keys: int
     operator_token: str
 
@@ -71,6 +81,10 @@ class Running(NamedTuple):
     door: IngestDoor
     keys_follower: KeyFollower
     governance: GovernanceFollower
+    notices: NoticeOutbox
+    hub: Hub
+    switch: Switch
+    authenticate: Callable[[str], Credential]
 
 
 class Outside(NamedTuple):
@@ -106,17 +120,22 @@ class _Loop(NamedTuple):
 
 async def _serve(running: Running, settings: Settings, outside: Outside, loop: _Loop) -> None:
     committer, tasks = running.parts.committer, loop.tasks
-    committer.on_durable = running.door.committed
+
+    def durable() -> None:
+        running.door.committed()
+        running.hub.committed()
+        running.notices.wake()
+
+    committer.on_durable = durable
     tasks.create_task(committer.run())
-    recheck_ns = settings.control.key_recheck.ns
-    credentials = Credentials(running.keys.authenticate, recheck_ns=recheck_ns, clock=time.time_ns)
-    routes = _routes(running, settings, credentials.of)
+    routes = _routes(running, settings)
 
     def on_fatal(error: Exception) -> None:
         tasks.create_task(_fail(error))
 
     # What changed while nobody looked is recorded before the first question is answered.
     await running.keys_follower.poll()
+    await running.switch.mirror()
     await committer.durable()
     server = HttpServer(Api(routes, on_fatal=on_fatal), loop.listener)
     await server.start()
@@ -124,19 +143,25 @@ async def _serve(running: Running, settings: Settings, outside: Outside, loop: _
     outside.announce(f"http://{address(loop.listener)}")
     await outside.stop.wait()
     running.seals.close()
+    running.hub.close()
     await server.stop()
+    await running.notices.stop()
     for task in background:
         task.cancel()
     committer.stop()
 
 
-def _routes(running: Running, settings: Settings, authenticate: Callable[[str], Credential]) -> list[Route]:
+def _routes(running: Running, settings: Settings) -> list[Route]:
     """Everything the endpoint serves."""
-    operators = Operators(authenticate, settings.operator_token)
+    operators = Operators(running.authenticate, settings.operator_token)
+    committer = running.parts.committer
     return [
-        *AgentPages(running.owner, authenticate, settings.control).routes(),
+        *AgentPages(running.owner, running.authenticate, settings.control).routes(),
         *BudgetPages(running.owner, running.parts, operators, settings.control).routes(),
+        *FeedbackPages(running.hub, settings.control).routes(),
+        *KillPages(running.switch, operators, committer, settings.control).routes(),
         *OperatorPages(running.corrections, running.seals, operators, settings.control).routes(),
+        *NoticePages(running.notices, operators, settings.control, clock=time.time_ns).routes(),
     ]
 
 
@@ -154,7 +179,9 @@ def _restore(data_dir: Path, settings: Settings, stack: ExitStack) -> Running:
     repeats = Repeats(state.decisions(), keep_ns=control.idempotency_window.ns, most=control.max_idempotency_keys)
     committer = Committer(state, budgets)
     book = price_book(settings.pricing, settings.budgets)
-    parts = Parts(state, budgets, committer, Quotes(book, settings.budgets), repeats)
+    models = Models(book)
+    kills = Kills(models.identities, state.kills(), state.releases())
+    parts = Parts(state, budgets, committer, Quotes(book, settings.budgets), repeats, kills, Names(state.named()))
     limits = Limits(control.answer_ttl.ns, control.max_outbox_events)
     owner = Owner(parts, limits, clock=clock)
     corrections = CorrectionBook(parts, owner, limits, clock=clock)
@@ -164,7 +191,13 @@ def _restore(data_dir: Path, settings: Settings, stack: ExitStack) -> Running:
     seals = Seals(bell, now_ms=clock() // 10**6)
     ingest = IngestParts(state, budgets, committer, owner, seals, bell)
     door = IngestDoor(ingest, clock=clock)
-    return Running(parts, owner, corrections, keys, seals, door, KeyFollower(keys, state, committer), governance)
+    credentials = Credentials(keys.authenticate, recheck_ns=control.key_recheck.ns, clock=clock)
+    hub = Hub(Sources(kills, owner, committer, credentials.of), control.feedback)
+    return Running(
+        parts, owner, corrections, keys, seals, door, KeyFollower(keys, state, committer), governance,
+        NoticeOutbox(settings.notifications, state, committer, clock=clock), hub,
+        Switch(parts, hub, keys, models, clock=clock), credentials.of,
+    )  # fmt: skip
 
 
 def _background(running: Running, settings: Settings, outside: Outside) -> list[Coroutine[None, None, None]]:
@@ -192,6 +225,10 @@ def _background(running: Running, settings: Settings, outside: Outside) -> list[
         _every(_PRUNE_S, prune),
         _every(follow_s, running.keys_follower.poll),
         _every(follow_s, running.governance.poll),
+        running.notices.run(),
+        _every(follow_s, running.switch.mirror),
+        _every(follow_s, running.hub.check_keys),
+        _every(settings.control.feedback.budget_interval.seconds, running.hub.look),
     ]
 
 

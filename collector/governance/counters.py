@@ -160,6 +160,10 @@ class Counters:
         """Scopes that have sums."""
         return {scope for account in self._accounts.values() for scope in account.scopes}
 
+    def knows(self, scope: str) -> bool:
+        """Whether the governance files name this scope, or an agent of it ever asked or spent."""
+        return scope in set(self._limits.scopes()) or scope in self.counted_scopes()
+
     def measure(self, now_ns: int) -> None:
         """Hold every sum against the limits of now. Windows that are over report only when a late call touches them."""
         for counter in self._counters.values():

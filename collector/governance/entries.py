@@ -62,7 +62,7 @@ def decision_entry(account: Account, credential_id: str, decision: Decision, tol
     row["credential_id"] = credential_id
     row["decision_id"] = decision.decision_id
     row["action"] = request.action
-    row["subject"] = request.model or request.labels.get("tool", "")
+    row["subject"] = request.model or request.tool or request.labels.get("tool", "")
     row["outcome"] = decision.verdict
     row["message"] = decision.reasons[0].message
     row["detail"] = detail(told)

@@ -6,7 +6,7 @@ re-baseline. How it came to be is `budget_entries`: holds, their changes and lin
 are only ever added; triggers keep them from being changed.
 """
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 5
 
 # Applied once a row, so that a chunk sent again changes nothing; its only order is age.
 _CORRECTIONS_SQL = """
@@ -15,6 +15,26 @@ CREATE TABLE corrections (
     entry_id BLOB NOT NULL UNIQUE,
     recorded_time INTEGER NOT NULL
 ) STRICT;
+"""
+# A notice is known by its key for as long as it is kept; its number is never used again.
+_NOTICES_SQL = """
+CREATE TABLE notices (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL UNIQUE,
+    time INTEGER NOT NULL,
+    notice BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE deliveries (
+    notice_number INTEGER NOT NULL,
+    target TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'failed')),
+    attempts INTEGER NOT NULL,
+    error TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    PRIMARY KEY (notice_number, target)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX unfinished_deliveries ON deliveries (state, notice_number) WHERE state <> 'delivered';
 """
 _FIRST_SQL = """
 CREATE TABLE meta (
@@ -135,6 +155,42 @@ CREATE TABLE outbox (
     event BLOB NOT NULL
 ) STRICT;
 """
+# A kill is one row, its release another. The epoch is the largest number in either.
+_KILLS_SQL = """
+CREATE TABLE kills (
+    id TEXT PRIMARY KEY,
+    scope TEXT NOT NULL CHECK (scope IN ('all', 'llm', 'new_keys')),
+    target TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    epoch INTEGER NOT NULL UNIQUE
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE kill_releases (
+    kill_id TEXT PRIMARY KEY REFERENCES kills (id),
+    reason TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    recorded_time INTEGER NOT NULL,
+    epoch INTEGER NOT NULL UNIQUE
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER kills_are_immutable BEFORE UPDATE ON kills
+BEGIN SELECT RAISE(ABORT, 'kills are immutable'); END;
+CREATE TRIGGER kills_stay BEFORE DELETE ON kills
+BEGIN SELECT RAISE(ABORT, 'kills are immutable'); END;
+CREATE TRIGGER kill_releases_are_immutable BEFORE UPDATE ON kill_releases
+BEGIN SELECT RAISE(ABORT, 'releases of kills are immutable'); END;
+CREATE TRIGGER kill_releases_stay BEFORE DELETE ON kill_releases
+BEGIN SELECT RAISE(ABORT, 'releases of kills are immutable'); END;
+
+-- Models and tools that were asked about, so that a kill of one nobody ever named can be told to be a typing error.
+CREATE TABLE named (
+    kind TEXT NOT NULL CHECK (kind IN ('model', 'tool')),
+    name TEXT NOT NULL,
+    PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+"""
 # Tokens beside every amount. What was counted before has none; a key cannot be widened in place.
 _TOKENS_SQL = """
 DROP VIEW budget_entries;
@@ -196,7 +252,7 @@ CREATE TABLE increases (
     reason TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
-STEPS = (_FIRST_SQL, _CORRECTIONS_SQL, _TOKENS_SQL)
+STEPS = (_FIRST_SQL, _CORRECTIONS_SQL, _TOKENS_SQL, _KILLS_SQL, _NOTICES_SQL)
 """What brings a file of each version, the empty one first, to the next."""
 
 # A slot's sum stops at the largest amount of `schemas.money` instead of overflowing 64 bits: a
@@ -215,6 +271,11 @@ ADD_INCREASE = "INSERT INTO increases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 END_INCREASE = "DELETE FROM increases WHERE id = ?"
 ADD_DECISION = "INSERT INTO decisions VALUES (NULL, ?, ?, ?, ?, ?)"
 ADD_CORRECTION = "INSERT INTO corrections VALUES (NULL, ?, ?)"
+ADD_NOTICE = "INSERT OR IGNORE INTO notices (key, time, notice) VALUES (?, ?, ?)"
+PUT_DELIVERY = "INSERT OR REPLACE INTO deliveries VALUES (?, ?, ?, ?, ?, ?)"
+ADD_KILL = "INSERT INTO kills VALUES (?, ?, ?, ?, ?, ?, ?)"
+ADD_RELEASE = "INSERT INTO kill_releases VALUES (?, ?, ?, ?, ?)"
+ADD_NAMED = "INSERT OR IGNORE INTO named VALUES (?, ?)"
 ADD_EVENT = "INSERT INTO outbox VALUES (?, ?)"
 PUT_META = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 PUT_POSITIONS = "UPDATE positions SET spool_frame = ?, journal_frame = ?, outbox_taken = max(outbox_taken, ?)"
@@ -224,6 +285,9 @@ INSERT INTO dedupe SELECT :frame, :keys,
     length(:keys) + coalesce((SELECT total FROM dedupe ORDER BY journal_frame DESC LIMIT 1), 0)
 """
 
+LAST_NOTICE = "SELECT coalesce(max(id), 0) FROM notices"
+NOTICES = "SELECT id, notice FROM notices WHERE id > ? ORDER BY id LIMIT ?"
+DELIVERIES = "SELECT * FROM deliveries WHERE state = ? ORDER BY notice_number DESC LIMIT ?"
 CORRECTIONS = "SELECT entry_id FROM corrections WHERE entry_id IN ({})"
 HOLD = "SELECT * FROM hold_states WHERE id = ?"
 OPEN_HOLDS = "SELECT * FROM hold_states WHERE hold_id IS NULL OR final = 0 ORDER BY created, id"
@@ -269,6 +333,17 @@ WHERE id IN (SELECT id FROM decisions ORDER BY id LIMIT :at_once)
 """
 PRUNE_SPENDS = "DELETE FROM spends WHERE slot_time < :spends_since"
 PRUNE_CROSSINGS = "DELETE FROM crossings WHERE window_start < :spends_since"
+# Both are kept as long as a budget's window can be measured again, so that nothing is told twice.
+PRUNE_DELIVERIES = """
+DELETE FROM deliveries WHERE state <> 'pending' AND notice_number IN (
+    SELECT id FROM (SELECT id, time FROM notices ORDER BY id LIMIT :at_once) WHERE time < :spends_since
+)
+"""
+PRUNE_NOTICES = """
+DELETE FROM notices
+WHERE id IN (SELECT id FROM notices ORDER BY id LIMIT :at_once) AND time < :spends_since
+    AND NOT EXISTS (SELECT 1 FROM deliveries WHERE notice_number = notices.id)
+"""
 # A booking goes when the bookings after it fill the window.
 PRUNE_DEDUPE = """
 DELETE FROM dedupe
