@@ -373,7 +373,8 @@ class Budgets:
             Crossing(counter.start, counter.scope, counter.window, counter.unit, threshold, counter.most, self._now)
         )
         self.group.event(entries.crossing_entry(counter, threshold, self._now))
-        self.group.notify(crossing_notice(counter, threshold, self._now))
+        if counter.mode != "observe":
+            self.group.notify(crossing_notice(counter, threshold, self._now))
 
 
 def _conflict(hold: Hold, wish: str) -> HoldConflict:
