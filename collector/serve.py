@@ -173,7 +173,7 @@ def _collector_here(data_dir: Path, config: Config) -> Iterator[Collector]:
     failures: list[SpanwardError] = []
     drained = False
     # Nobody but this command shall find it, and another collector may have the port.
-    control = msgspec.structs.replace(config.extensions.control, endpoint="127.0.0.1:0")
+    control = msgspec.structs.replace(config.extensions.control, endpoint="127.0.0.1:0", grpc_endpoint="")
     config = msgspec.structs.replace(config, extensions=msgspec.structs.replace(config.extensions, control=control))
     with ExitStack() as stack:
         owner = start_owner(data_dir, config)
@@ -182,7 +182,7 @@ def _collector_here(data_dir: Path, config: Config) -> Iterator[Collector]:
         stack.callback(ingest.close)
         ingest.booker.start()
         try:
-            with closing(Collector(owner.endpoint, (data_dir / "operator.token").read_text())) as collector:
+            with closing(Collector(owner.endpoints["control"], (data_dir / "operator.token").read_text())) as collector:
                 yield collector
         finally:
             drained = ingest.booker.drain(_DRAIN_S)

@@ -16,6 +16,7 @@ class DecisionRequest(msgspec.Struct, frozen=True):
     """What an agent is about to do. Tokens bound the cost; leave out what is not known.
 
     `agent` is the id of the agent within its tenant: needed with a tenant's key, which speaks for many.
+    `tool` is the name of the tool, for the action `tool.call`.
     """
 
     action: str = "llm.call"
@@ -26,6 +27,7 @@ class DecisionRequest(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}
     idempotency_key: str = ""
     agent: str = ""
+    tool: str = ""
 
 
 class Reason(msgspec.Struct, frozen=True):

@@ -18,12 +18,13 @@ from schemas.money import format_usd
 Header = tuple[bytes, bytes]
 
 # The last two are of the tightest budget, and absent where there is none.
-_HEADER_NAMES = (
-    b"x-spanward-decision-id",
-    b"x-spanward-verdict",
-    b"x-spanward-budget-remaining-usd",
-    b"x-spanward-budget-resets-at",
-)
+DECISION_HEADERS = {
+    "x-spanward-decision-id": "Id of the decision.",
+    "x-spanward-verdict": "The verdict.",
+    "x-spanward-budget-remaining-usd": "What the tightest budget has left; absent where nothing is limited.",
+    "x-spanward-budget-resets-at": "When that budget starts anew, RFC 3339.",
+}
+_HEADER_NAMES = tuple(name.encode() for name in DECISION_HEADERS)
 
 _ENCODE = msgspec.json.Encoder().encode
 _DECODE = msgspec.json.Decoder(Decision).decode

@@ -41,6 +41,7 @@ class Tool:
     version: str
     purpose: str
     build: Callable[[Path], None]
+    needs: str = f"Install Go {GO_OLDEST[0]}.{GO_OLDEST[1]} or newer"
 
     @property
     def path(self) -> Path:
@@ -50,8 +51,7 @@ class Tool:
     @property
     def how_to_get(self) -> str:
         """One sentence for the person whose machine lacks it."""
-        major, minor = GO_OLDEST
-        return f"Install Go {major}.{minor} or newer, then run: .venv/bin/python -m tests.tools.install {self.name}"
+        return f"{self.needs}, then run: .venv/bin/python -m tests.tools.install {self.name}"
 
 
 def main(names: list[str]) -> None:
@@ -129,6 +129,23 @@ def _build_telemetrygen(output: Path) -> None:
     _run([find_go(), "install", f"{module}@{COLLECTOR_VERSION}"], env=_go_environment(output))
 
 
+def _find_nginx(output: Path) -> None:
+    """The system's own nginx, installed from the distribution where it is missing and we may."""
+    found = _system_nginx()
+    if found is None and shutil.which("apt-get") and os.geteuid() == 0:
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        _run(["apt-get", "update", "-qq"], env=quiet)
+        _run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "nginx-light"], env=quiet)
+        found = _system_nginx()
+    if found is None:
+        raise CannotInstallError("There is no nginx, and no apt-get that this user may use.")
+    (output / "nginx").symlink_to(found)
+
+
+def _system_nginx() -> str | None:
+    return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
 def _run(command: list[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
     try:
         done = subprocess.run(
@@ -145,6 +162,7 @@ TOOLS = {
     for tool in (
         Tool("otelcol", COLLECTOR_VERSION, "a real OpenTelemetry Collector", _build_collector),
         Tool("telemetrygen", COLLECTOR_VERSION, "the OpenTelemetry load generator", _build_telemetrygen),
+        Tool("nginx", "system", "a real nginx", _find_nginx, needs="Install nginx, on Debian with apt-get install nginx"),
     )
 }
 
