@@ -162,7 +162,9 @@ TOOLS = {
     for tool in (
         Tool("otelcol", COLLECTOR_VERSION, "a real OpenTelemetry Collector", _build_collector),
         Tool("telemetrygen", COLLECTOR_VERSION, "the OpenTelemetry load generator", _build_telemetrygen),
-        Tool("nginx", "system", "a real nginx", _find_nginx, needs="Install nginx, on Debian with apt-get install nginx"),
+        Tool(
+            "nginx", "system", "a real nginx", _find_nginx, needs="Install nginx, on Debian with apt-get install nginx"
+        ),
     )
 }
 

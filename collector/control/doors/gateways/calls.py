@@ -55,6 +55,7 @@ _MEDIA_TYPES = frozenset(
     {"image", "image_url", "input_image", "input_audio", "audio", "document", "file", "input_file", "video"}
 )
 _MEDIA_KEYS = frozenset({"inlineData", "inline_data", "fileData", "file_data"})
+_MAX_DIGITS = len(str(MAX_TOKENS))
 # Shorter texts beside a picture are its name or its caption.
 _MEDIA_TEXT_CHARS = 256
 
@@ -91,7 +92,7 @@ def read_call(call: HttpCall) -> ModelCall:
         model=_model(path, body, call.headers),
         provider=_provider(path, call, style),
         input_tokens=min(_input_tokens(call, body), MAX_TOKENS),
-        max_output_tokens=0 if _EMBEDDINGS.fullmatch(path) else _output_tokens(body),
+        max_output_tokens=0 if _EMBEDDINGS.fullmatch(path) else _output_tokens(body, call.headers),
         agent=agent,
     )
     return ModelCall(question, style)
@@ -139,10 +140,11 @@ def provider_of_host(host: str) -> str:
     return read_host(host, get_snapshot().providers).provider
 
 
-def _output_tokens(body: Mapping[str, object]) -> int | None:
+def _output_tokens(body: Mapping[str, object], headers: Mapping[str, str]) -> int | None:
     limits = [limit for path in _OUTPUT_LIMITS if (limit := _number(body, path)) is not None]
     if not limits:
-        return None
+        declared = headers.get("x-spanward-max-output-tokens", "")
+        return min(int(declared), MAX_TOKENS) if declared.isdecimal() and len(declared) <= _MAX_DIGITS else None
     answers = max((_number(body, path) or 1 for path in _ANSWERS), default=1)
     return min(max(limits) * answers, MAX_TOKENS)
 

@@ -3,7 +3,8 @@
 nginx knows 2xx, 401 and 403 and turns everything else into 500, so its page answers nothing else and says the status a
 caller should see in `x-spanward-status`, the sentence in `x-spanward-reason` and the whole body, in one line, in
 `x-spanward-body`. Traefik hands the answer on as it is. Neither forwards the body by default: then the model comes from
-the path or `x-spanward-model`, and the output from `default_max_output_tokens`. docs/gateways holds the settings.
+the path or `x-spanward-model`, and the length of the answer from `x-spanward-max-output-tokens` or, without it, the
+setting `default_max_output_tokens`. docs/gateways holds the settings.
 """
 
 import time
@@ -23,6 +24,7 @@ _OURS = {
     "x-spanward-key": "The agent's or its tenant's key.",
     "x-spanward-agent": "With a tenant's key: the agent's id.",
     "x-spanward-model": "The model, where neither path nor body names it.",
+    "x-spanward-max-output-tokens": "The longest answer, where the body does not say it.",
     "x-spanward-provider": "Who bills the call, where the host does not say it.",
 }
 _TELLS = DECISION_HEADERS
