@@ -13,6 +13,10 @@ from schemas.quantities import Size
 
 T = TypeVar("T")
 
+# A nest too deep to read and a key that is no UTF-8 are no bugs of ours, and must not end the process as one.
+UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+"""What reading JSON raises."""
+
 ENCODE = msgspec.json.Encoder().encode
 
 
@@ -68,8 +72,7 @@ class Request:
             )
         try:
             return decoder.decode(await self.body(largest))
-        # A nest too deep to read is no bug of ours, and must not end the process as one.
-        except (msgspec.DecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             raise Permanent(f"The body cannot be read: {error}.", fix="See the request's JSON Schema.") from None
 
     async def body(self, largest: Size) -> bytes:

@@ -21,6 +21,7 @@ import msgspec
 from genai_prices.data_snapshot import get_snapshot
 
 from collector.control.doors.agents import MAX_NAME_CHARS
+from collector.control.doors.request import UNREADABLE
 from collector.pricing.hosts import read_host
 from collector.pricing.rate import MAX_TOKENS
 from schemas.control import DecisionRequest
@@ -107,7 +108,7 @@ def _style(path: str, headers: Mapping[str, str]) -> Style:
 def _json(call: HttpCall) -> dict[str, object]:
     try:
         body = msgspec.json.decode(call.body)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return {}
     return body if isinstance(body, dict) else {}
 

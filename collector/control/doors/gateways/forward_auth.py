@@ -84,7 +84,7 @@ class ForwardAuthPages:
         answer = await judge(self._asker, read_call(call), headers, self._clock())
         if answer.status == 200:
             return Page(b"{}", answer.tells)
-        body = answer.body if len(answer.body) <= _MAX_BODY_HEADER_BYTES and answer.body.isascii() else b""
+        body = answer.body if len(answer.body) <= _MAX_BODY_HEADER_BYTES else b""
         return Page(answer.body, [*answer.tells, (b"x-spanward-body", body)], 401 if answer.status == 401 else 403)
 
     async def _traefik(self, request: Request) -> Page:

@@ -14,11 +14,10 @@ https://ai.google.dev/gemini-api/docs/troubleshooting. `x-should-retry: false` i
 look at first: a budget is not there again after the second they would wait.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
-
-import msgspec
 
 from collector.control.answers import Header
 from collector.control.doors.asking import Answered, Asker
@@ -109,14 +108,16 @@ def _refusal(status: int, code: str, message: str, headers: list[Header], style:
 
 
 def _body(status: int, code: str, message: str, style: Style) -> bytes:
+    """In ASCII, because nginx takes it from a header."""
     error: dict[str, object] = {"message": message}
     match style:
         case "anthropic":
-            return msgspec.json.encode({"type": "error", "error": {"type": _ANTHROPIC_TYPES[status]} | error})
+            body: dict[str, object] = {"type": "error", "error": {"type": _ANTHROPIC_TYPES[status]} | error}
         case "gemini":
-            return msgspec.json.encode({"error": {"code": status, "status": _GEMINI_STATUSES[status]} | error})
+            body = {"error": {"code": status, "status": _GEMINI_STATUSES[status]} | error}
         case _:
-            return msgspec.json.encode({"error": error | {"type": _OPENAI_TYPES[status], "param": None, "code": code}})
+            body = {"error": error | {"type": _OPENAI_TYPES[status], "param": None, "code": code}}
+    return json.dumps(body, separators=(",", ":")).encode()
 
 
 def _one_line(text: str) -> bytes:

@@ -53,9 +53,15 @@ def test_who_sends_a_request_id_finds_it_in_the_answer(owner: OwnerProcess) -> N
     assert "x-request-id" not in owner.http.get("/healthz", headers={"x-request-id": "r" * 300}).headers
 
 
-def test_a_nest_too_deep_to_read_is_a_bad_request_and_harms_nobody(owner: OwnerProcess) -> None:
-    """It once ended the owner, as a bug does."""
-    nest = b'{"later": ' + b"[" * 20_000 + b"]" * 20_000 + b"}"
-    answer = owner.http.post("/v1/decisions", content=nest, headers={"x-api-key": owner.key})
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b'{"later": ' + b"[" * 20_000 + b"]" * 20_000 + b"}", id="a nest too deep"),
+        pytest.param(b'{"labels": {"caf\xe9 ": "x"}}', id="a key that is no UTF-8"),
+    ],
+)
+def test_json_that_cannot_be_read_is_a_bad_request_and_harms_nobody(owner: OwnerProcess, content: bytes) -> None:
+    """Both once ended the owner, as a bug does."""
+    answer = owner.http.post("/v1/decisions", content=content, headers={"x-api-key": owner.key})
     assert (answer.status_code, answer.json()["error"]) == (400, "bad_request")
     assert owner.ask()["verdict"] == "allow"
