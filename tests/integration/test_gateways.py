@@ -186,3 +186,16 @@ def test_a_path_nobody_knows_is_judged_as_a_model_call(
     assert refused.status_code == 403
     assert "No price is known for a call that names no model" in refused.json()["error"]["message"]
     assert provider.asked == []
+
+
+def test_envoy_shows_a_long_prompt_whole_and_refuses_one_that_is_too_long(
+    open_gateway: Open, keys: Mapping[str, str], provider: Stub
+) -> None:
+    url, headers = open_gateway("envoy"), {"x-spanward-key": keys[RICH]}
+    statuses = []
+    for size in (2_000_000, 9_000_000):
+        prompt = {"model": "gpt-4o", "max_tokens": 10, "messages": [{"role": "user", "content": "a" * size}]}
+        answer = httpx.post(f"{url}/v1/chat/completions", json=prompt, headers=headers, trust_env=False, timeout=60)
+        statuses.append(answer.status_code)
+    assert statuses == [200, 413]
+    assert len(provider.asked) == 1
