@@ -5,13 +5,16 @@ envoyproxy/ai-gateway#2460 (rules counted but never enforced) and BerriAI/litell
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
+import anthropic
 import httpx
 import openai
 import pytest
+from google import genai
 from openai import OpenAI
 from openai._legacy_response import LegacyAPIResponse
 from openai.types.chat import ChatCompletion
@@ -20,6 +23,7 @@ from tests.client.stub import Stub, serving
 from tests.harness import Served
 from tests.integration.gateways import envoy, nginx
 from tests.integration.peers import free_port
+from tests.otlp import CHAT, Value, span, traces
 
 RICH, POOR = "acme/support/rich", "acme/support/poor"
 ANSWER = {
@@ -199,3 +203,44 @@ def test_envoy_shows_a_long_prompt_whole_and_refuses_one_that_is_too_long(
         statuses.append(answer.status_code)
     assert statuses == [200, 413]
     assert len(provider.asked) == 1
+
+
+def test_the_hold_of_a_gateways_call_is_settled_by_the_calls_span(
+    open_gateway: Open, keys: Mapping[str, str], server: Served
+) -> None:
+    decision = ask(open_gateway("envoy"), keys[RICH]).headers["x-spanward-decision-id"]
+    usage: dict[str, Value] = {
+        "gen_ai.usage.input_tokens": 8,
+        "gen_ai.usage.output_tokens": 2,
+        "spanward.decision.id": decision,
+    }
+    call = span(CHAT | usage, start_ns=time.time_ns())
+    httpx.post(
+        server.url("otlp_http", "/v1/traces"),
+        content=traces(call).SerializeToString(),
+        headers={"x-api-key": keys[RICH], "content-type": "application/x-protobuf"},
+        trust_env=False,
+    ).raise_for_status()
+    server.seal()
+    hold = httpx.get(
+        server.url("control", f"/v1/holds/{decision.replace('dec_', 'hold_')}"),
+        headers={"x-api-key": keys[RICH]},
+        trust_env=False,
+    ).json()
+    assert (hold["state"], hold["settled_usd"]) == ("settled", "0.000040000")
+
+
+def test_the_users_of_other_sdks_see_the_sentence_too(
+    open_gateway: Open, keys: Mapping[str, str], provider: Stub
+) -> None:
+    url, headers = open_gateway("envoy"), {"x-spanward-key": keys[POOR]}
+    claude = anthropic.Anthropic(base_url=url, api_key="the-providers", default_headers=headers)
+    with claude, pytest.raises(anthropic.RateLimitError, match=f"daily budget of {POOR}"):
+        claude.messages.create(
+            model="claude-sonnet-5-5", max_tokens=1000, messages=[{"role": "user", "content": "Hello?"}]
+        )
+    gemini = genai.Client(api_key="the-providers", http_options={"base_url": url, "headers": headers})
+    with gemini, pytest.raises(genai.errors.ClientError, match=f"daily budget of {POOR}") as caught:
+        gemini.models.generate_content(model="gemini-2.5-pro", contents="Hello?")
+    assert caught.value.code == 429
+    assert provider.asked == []

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Literal, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 import msgspec
 from genai_prices.data_snapshot import get_snapshot
@@ -83,20 +83,27 @@ class ModelCall(NamedTuple):
 
 def read_call(call: HttpCall) -> ModelCall:
     """Read a call; never fails, because what cannot be read is judged as a call of an unknown model."""
-    path = call.path.partition("?")[0]
+    path, _, query = call.path.partition("?")
     style = _style(path, call.headers)
     agent = call.headers.get("x-spanward-agent", "")
-    if call.method.upper() != "POST" or _FREE_POSTS.fullmatch(path):
+    if _free(call, path):
         return ModelCall(DecisionRequest(action="http.request", agent=agent), style)
     body = _json(call)
     question = DecisionRequest(
-        model=_model(path, body, call.headers),
+        model=_model(path, query, body, call.headers),
         provider=_provider(path, call, style),
         input_tokens=min(_input_tokens(call, body), MAX_TOKENS),
         max_output_tokens=0 if _EMBEDDINGS.fullmatch(path) else _output_tokens(body, call.headers),
         agent=agent,
     )
     return ModelCall(question, style)
+
+
+def _free(call: HttpCall, path: str) -> bool:
+    """Whether a call asks no model anything; a conversation over a WebSocket begins with a GET or a CONNECT."""
+    method = call.method.upper()
+    speaks = method == "CONNECT" or call.headers.get("upgrade", "").lower() == "websocket"
+    return not speaks and (method != "POST" or _FREE_POSTS.fullmatch(path) is not None)
 
 
 def _style(path: str, headers: Mapping[str, str]) -> Style:
@@ -113,12 +120,12 @@ def _json(call: HttpCall) -> dict[str, object]:
     return body if isinstance(body, dict) else {}
 
 
-def _model(path: str, body: Mapping[str, object], headers: Mapping[str, str]) -> str:
+def _model(path: str, query: str, body: Mapping[str, object], headers: Mapping[str, str]) -> str:
     # What the provider acts on comes first: a deployment in the path decides, whatever the body says.
     for pattern in (_GEMINI, _BEDROCK, _AZURE):
         if match := pattern.fullmatch(path):
             return unquote(match.group(1))[:MAX_NAME_CHARS]
-    named = body.get("model")
+    named = body.get("model") or parse_qs(query).get("model", [""])[0]
     text = named if isinstance(named, str) and named else headers.get("x-spanward-model", "")
     return text.removeprefix("models/")[:MAX_NAME_CHARS]
 

@@ -90,6 +90,15 @@ def test_what_costs_no_tokens_is_no_model_call(method: str, path: str) -> None:
     assert asked(path, CHAT, method=method) == ("http.request", "", "", None)
 
 
+@pytest.mark.parametrize("method", ["GET", "CONNECT"])
+def test_a_conversation_over_a_websocket_is_a_model_call(method: str) -> None:
+    """maximhq/bifrost#2873: OpenAI's Realtime API begins with a GET."""
+    headers = {"upgrade": "websocket"}
+    assert asked("/v1/realtime?model=gpt-realtime", method=method, headers=headers) == (
+        "llm.call", "", "gpt-realtime", None,
+    )  # fmt: skip
+
+
 def test_a_host_that_is_known_says_who_bills_and_a_header_only_where_none_is() -> None:
     named = {"x-spanward-provider": "groq"}
     assert asked("/v1/chat/completions", CHAT, host="api.openai.com", headers=named)[1] == "openai"
