@@ -17,7 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from collector.access.bootstrap import access_path, governance_path
-from collector.access.keys import KeyStore
+from collector.access.keys import Credential, KeyStore
 from collector.control.commit import Committer
 from collector.control.corrections import CorrectionBook
 from collector.control.credentials import Credentials
@@ -25,6 +25,7 @@ from collector.control.doors.agents import AgentPages
 from collector.control.doors.api import Api
 from collector.control.doors.asking import Asker
 from collector.control.doors.authzen import AuthzenPages
+from collector.control.doors.budgets import BudgetPages
 from collector.control.doors.config import Config
 from collector.control.doors.gateways.forward_auth import ForwardAuthPages
 from collector.control.doors.grpc.control import ControlService
@@ -32,16 +33,22 @@ from collector.control.doors.grpc.ext_authz import ExtAuthz
 from collector.control.doors.grpc.server import GrpcDoor
 from collector.control.doors.operators import OperatorPages, Operators
 from collector.control.doors.request import Route
+from collector.control.feedback.hub import Hub, Sources
+from collector.control.feedback.pages import FeedbackPages
 from collector.control.followers import GovernanceFollower, KeyFollower
 from collector.control.ingest import Bell, IngestDoor, Seals
 from collector.control.ingest import Parts as IngestParts
+from collector.control.kill.pages import KillPages
+from collector.control.kill.switch import Switch
 from collector.control.owner import Limits, Owner, Parts
 from collector.control.quotes import Quotes
 from collector.control.repeats import Repeats
 from collector.governance.budgets import Budgets
 from collector.governance.budgets import Config as BudgetsConfig
+from collector.governance.kills import Kills, Names
 from collector.http import HttpServer, address, bind
 from collector.pricing.config import Settings as PricingSettings
+from collector.pricing.identity import Models
 from collector.processors.price_book import price_book
 from collector.state.rows import Group, Keep
 from collector.state.store import State
@@ -51,6 +58,8 @@ _LOG = logging.getLogger("spanward.control")
 # Holds expire by the second; anything a caller can see is brought up to date when it is asked for.
 _TICK_S = 0.1
 _PRUNE_S = 60.0
+# Newest holds that are looked through for what calls usually use: about a second.
+_SETTLED_READ = 200_000
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -74,6 +83,9 @@ class Running(NamedTuple):
     door: IngestDoor
     keys_follower: KeyFollower
     governance: GovernanceFollower
+    hub: Hub
+    switch: Switch
+    authenticate: Callable[[str], Credential]
 
 
 class Outside(NamedTuple):
@@ -109,11 +121,14 @@ class _Loop(NamedTuple):
 
 async def _serve(running: Running, settings: Settings, outside: Outside, loop: _Loop) -> None:
     committer, tasks = running.parts.committer, loop.tasks
-    committer.on_durable = running.door.committed
+
+    def durable() -> None:
+        running.door.committed()
+        running.hub.committed()
+
+    committer.on_durable = durable
     tasks.create_task(committer.run())
-    recheck_ns = settings.control.key_recheck.ns
-    credentials = Credentials(running.keys.authenticate, recheck_ns=recheck_ns, clock=time.time_ns)
-    asker = Asker(running.owner, credentials.of)
+    asker = Asker(running.owner, running.authenticate)
     routes = _routes(running, settings, asker)
 
     def on_fatal(error: Exception) -> None:
@@ -121,17 +136,19 @@ async def _serve(running: Running, settings: Settings, outside: Outside, loop: _
 
     # What changed while nobody looked is recorded before the first question is answered.
     await running.keys_follower.poll()
+    await running.switch.mirror()
     await committer.durable()
     server = HttpServer(Api(routes, on_fatal=on_fatal), loop.listener)
     await server.start()
     endpoints = {"control": f"http://{address(loop.listener)}"}
-    door = _grpc_door(asker, settings.control, on_fatal)
+    door = _grpc_door(running, asker, settings.control, on_fatal)
     if door is not None:
         endpoints["control_grpc"] = await door.start()
     background = [tasks.create_task(each) for each in _background(running, settings, outside)]
     outside.announce(endpoints)
     await outside.stop.wait()
     running.seals.close()
+    running.hub.close()
     if door is not None:
         await door.stop()
     await server.stop()
@@ -144,24 +161,30 @@ def routes_of(data_dir: Path, settings: Settings) -> list[Route]:
     """Everything an owner of that data directory would serve, to be described and not to be served."""
     with ExitStack() as stack:
         running = _restore(data_dir, settings, stack)
-        return _routes(running, settings, Asker(running.owner, running.keys.authenticate))
+        return _routes(running, settings, Asker(running.owner, running.authenticate))
 
 
 def _routes(running: Running, settings: Settings, asker: Asker) -> list[Route]:
     """Everything the endpoint serves."""
-    operators = Operators(asker.authenticate, settings.operator_token)
+    operators = Operators(running.authenticate, settings.operator_token)
+    committer = running.parts.committer
     return [
-        *AgentPages(running.owner, asker.authenticate, settings.control).routes(),
+        *AgentPages(running.owner, running.authenticate, settings.control).routes(),
+        *BudgetPages(running.owner, running.parts, operators, settings.control).routes(),
+        *FeedbackPages(running.hub, settings.control).routes(),
+        *KillPages(running.switch, operators, committer, settings.control).routes(),
         *OperatorPages(running.corrections, running.seals, operators, settings.control).routes(),
         *AuthzenPages(asker, settings.control).routes(),
         *ForwardAuthPages(asker, settings.control).routes(),
     ]
 
 
-def _grpc_door(asker: Asker, config: Config, on_fatal: Callable[[Exception], None]) -> GrpcDoor | None:
+def _grpc_door(
+    running: Running, asker: Asker, config: Config, on_fatal: Callable[[Exception], None]
+) -> GrpcDoor | None:
     if not config.grpc_endpoint:
         return None
-    services = [ControlService(asker).service(), ExtAuthz(asker).service()]
+    services = [ControlService(asker, running.hub).service(), ExtAuthz(asker).service()]
     return GrpcDoor(services, config, on_fatal=on_fatal)
 
 
@@ -173,11 +196,15 @@ def _restore(data_dir: Path, settings: Settings, stack: ExitStack) -> Running:
     keys = KeyStore(access_path(data_dir), clock=clock)
     stack.callback(keys.close)
     budgets = Budgets(settings.budgets, Group())
-    budgets.restore(state.open_holds(), state.crossings(budgets.horizon(clock())))
+    budgets.restore(
+        state.open_holds(), state.crossings(budgets.horizon(clock())), state.increases(), state.settled(_SETTLED_READ)
+    )
     repeats = Repeats(state.decisions(), keep_ns=control.idempotency_window.ns, most=control.max_idempotency_keys)
     committer = Committer(state, budgets)
     book = price_book(settings.pricing, settings.budgets)
-    parts = Parts(state, budgets, committer, Quotes(book, settings.budgets), repeats)
+    models = Models(book)
+    kills = Kills(models.identities, state.kills(), state.releases())
+    parts = Parts(state, budgets, committer, Quotes(book, settings.budgets), repeats, kills, Names(state.named()))
     limits = Limits(control.answer_ttl.ns, control.max_outbox_events)
     owner = Owner(parts, limits, clock=clock)
     corrections = CorrectionBook(parts, owner, limits, clock=clock)
@@ -187,7 +214,12 @@ def _restore(data_dir: Path, settings: Settings, stack: ExitStack) -> Running:
     seals = Seals(bell, now_ms=clock() // 10**6)
     ingest = IngestParts(state, budgets, committer, owner, seals, bell)
     door = IngestDoor(ingest, clock=clock)
-    return Running(parts, owner, corrections, keys, seals, door, KeyFollower(keys, state, committer), governance)
+    credentials = Credentials(keys.authenticate, recheck_ns=control.key_recheck.ns, clock=clock)
+    hub = Hub(Sources(kills, owner, committer, credentials.of), control.feedback)
+    return Running(
+        parts, owner, corrections, keys, seals, door, KeyFollower(keys, state, committer), governance, hub,
+        Switch(parts, hub, keys, models, clock=clock), credentials.of,
+    )  # fmt: skip
 
 
 def _background(running: Running, settings: Settings, outside: Outside) -> list[Coroutine[None, None, None]]:
@@ -215,6 +247,9 @@ def _background(running: Running, settings: Settings, outside: Outside) -> list[
         _every(_PRUNE_S, prune),
         _every(follow_s, running.keys_follower.poll),
         _every(follow_s, running.governance.poll),
+        _every(follow_s, running.switch.mirror),
+        _every(follow_s, running.hub.check_keys),
+        _every(settings.control.feedback.budget_interval.seconds, running.hub.look),
     ]
 
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eschemas/protobuf/control.proto\x12\x13spanward.control.v1\"\xc5\x02\n\x0f\x44\x65\x63isionRequest\x12\x13\n\x06\x61\x63tion\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x14\n\x0cinput_tokens\x18\x04 \x01(\x03\x12\x1e\n\x11max_output_tokens\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12@\n\x06labels\x18\x06 \x03(\x0b\x32\x30.spanward.control.v1.DecisionRequest.LabelsEntry\x12\x17\n\x0fidempotency_key\x18\x07 \x01(\t\x12\r\n\x05\x61gent\x18\x08 \x01(\t\x12\x0c\n\x04tool\x18\t \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07_actionB\x14\n\x12_max_output_tokens\"4\n\x06Reason\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0b\n\x03\x66ix\x18\x03 \x01(\t\"M\n\x08HoldView\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\namount_usd\x18\x02 \x01(\t\x12\r\n\x05\x62\x61sis\x18\x03 \x01(\t\x12\x12\n\nexpires_at\x18\x04 \x01(\t\"\xd9\x01\n\nBudgetView\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0e\n\x06window\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\t\x12\x0f\n\x07settled\x18\x05 \x01(\t\x12\x0c\n\x04held\x18\x06 \x01(\t\x12\x11\n\tremaining\x18\x07 \x01(\t\x12\x11\n\tresets_at\x18\x08 \x01(\t\x12\x0c\n\x04mode\x18\t \x01(\t\x12\"\n\x15\x66orecast_exhausted_at\x18\n \x01(\tH\x00\x88\x01\x01\x42\x18\n\x16_forecast_exhausted_at\"\xe1\x01\n\x08\x44\x65\x63ision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x0f\n\x07verdict\x18\x02 \x01(\t\x12,\n\x07reasons\x18\x03 \x03(\x0b\x32\x1b.spanward.control.v1.Reason\x12+\n\x04hold\x18\x04 \x01(\x0b\x32\x1d.spanward.control.v1.HoldView\x12\x30\n\x07\x62udgets\x18\x05 \x03(\x0b\x32\x1f.spanward.control.v1.BudgetView\x12\r\n\x05\x65poch\x18\x06 \x01(\x03\x12\x13\n\x0bvalid_until\x18\x07 \x01(\t\"\x9e\x01\n\rSettleRequest\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x15\n\x08\x63ost_usd\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cinput_tokens\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x1a\n\routput_tokens\x18\x04 \x01(\x03H\x02\x88\x01\x01\x42\x0b\n\t_cost_usdB\x0f\n\r_input_tokensB\x10\n\x0e_output_tokens\"\x1e\n\x0bVoidRequest\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\"!\n\x0eGetHoldRequest\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\"d\n\tHoldState\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x12\n\namount_usd\x18\x03 \x01(\t\x12\x18\n\x0bsettled_usd\x18\x04 \x01(\tH\x00\x88\x01\x01\x42\x0e\n\x0c_settled_usd\"2\n\x12ListBudgetsRequest\x12\x12\n\x05scope\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_scope\"G\n\x13ListBudgetsResponse\x12\x30\n\x07\x62udgets\x18\x01 \x03(\x0b\x32\x1f.spanward.control.v1.BudgetView\"n\n\x04Kill\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\r\n\x05since\x18\x06 \x01(\t\x12\r\n\x05\x65poch\x18\x07 \x01(\x03\"h\n\x0f\x46\x65\x65\x64\x62\x61\x63kRequest\x12\x0e\n\x06\x63lient\x18\x01 \x01(\t\x12\x15\n\rlast_event_id\x18\x02 \x01(\t\x12\x12\n\x05\x65poch\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x08\x64rill_id\x18\x04 \x01(\tB\x08\n\x06_epoch\"\xdd\x06\n\rFeedbackEvent\x12\n\n\x02id\x18\x01 \x01(\t\x12?\n\x08snapshot\x18\x02 \x01(\x0b\x32+.spanward.control.v1.FeedbackEvent.SnapshotH\x00\x12\x39\n\x05kills\x18\x03 \x01(\x0b\x32(.spanward.control.v1.FeedbackEvent.KillsH\x00\x12=\n\x07\x62udgets\x18\x04 \x01(\x0b\x32*.spanward.control.v1.FeedbackEvent.BudgetsH\x00\x12;\n\x06policy\x18\x05 \x01(\x0b\x32).spanward.control.v1.FeedbackEvent.PolicyH\x00\x12\x39\n\x05\x64rill\x18\x06 \x01(\x0b\x32(.spanward.control.v1.FeedbackEvent.DrillH\x00\x12\x35\n\x03key\x18\x07 \x01(\x0b\x32&.spanward.control.v1.FeedbackEvent.KeyH\x00\x12\x35\n\x03\x65nd\x18\x08 \x01(\x0b\x32&.spanward.control.v1.FeedbackEvent.EndH\x00\x1a\x8c\x01\n\x08Snapshot\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12(\n\x05kills\x18\x02 \x03(\x0b\x32\x19.spanward.control.v1.Kill\x12\x15\n\rpolicy_digest\x18\x03 \x01(\t\x12\x30\n\x07\x62udgets\x18\x04 \x03(\x0b\x32\x1f.spanward.control.v1.BudgetView\x1a@\n\x05Kills\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12(\n\x05kills\x18\x02 \x03(\x0b\x32\x19.spanward.control.v1.Kill\x1a;\n\x07\x42udgets\x12\x30\n\x07\x62udgets\x18\x01 \x03(\x0b\x32\x1f.spanward.control.v1.BudgetView\x1a\x1f\n\x06Policy\x12\x15\n\rpolicy_digest\x18\x01 \x01(\t\x1a\x19\n\x05\x44rill\x12\x10\n\x08\x64rill_id\x18\x01 \x01(\t\x1a$\n\x03Key\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x1a&\n\x03\x45nd\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\tB\x07\n\x05\x65vent2\xfc\x03\n\x07\x43ontrol\x12M\n\x06\x44\x65\x63ide\x12$.spanward.control.v1.DecisionRequest\x1a\x1d.spanward.control.v1.Decision\x12L\n\x06Settle\x12\".spanward.control.v1.SettleRequest\x1a\x1e.spanward.control.v1.HoldState\x12H\n\x04Void\x12 .spanward.control.v1.VoidRequest\x1a\x1e.spanward.control.v1.HoldState\x12N\n\x07GetHold\x12#.spanward.control.v1.GetHoldRequest\x1a\x1e.spanward.control.v1.HoldState\x12`\n\x0bListBudgets\x12\'.spanward.control.v1.ListBudgetsRequest\x1a(.spanward.control.v1.ListBudgetsResponse\x12X\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12$.spanward.control.v1.FeedbackRequest\x1a\".spanward.control.v1.FeedbackEvent(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eschemas/protobuf/control.proto\x12\x13spanward.control.v1\"\xc5\x02\n\x0f\x44\x65\x63isionRequest\x12\x13\n\x06\x61\x63tion\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05model\x18\x02 \x01(\t\x12\x10\n\x08provider\x18\x03 \x01(\t\x12\x14\n\x0cinput_tokens\x18\x04 \x01(\x03\x12\x1e\n\x11max_output_tokens\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12@\n\x06labels\x18\x06 \x03(\x0b\x32\x30.spanward.control.v1.DecisionRequest.LabelsEntry\x12\x17\n\x0fidempotency_key\x18\x07 \x01(\t\x12\r\n\x05\x61gent\x18\x08 \x01(\t\x12\x0c\n\x04tool\x18\t \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07_actionB\x14\n\x12_max_output_tokens\"4\n\x06Reason\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0b\n\x03\x66ix\x18\x03 \x01(\t\"]\n\x08HoldView\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\namount_usd\x18\x02 \x01(\t\x12\r\n\x05\x62\x61sis\x18\x03 \x01(\t\x12\x12\n\nexpires_at\x18\x04 \x01(\t\x12\x0e\n\x06tokens\x18\x05 \x01(\x03\"\xd9\x01\n\nBudgetView\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0e\n\x06window\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\r\n\x05limit\x18\x04 \x01(\t\x12\x0f\n\x07settled\x18\x05 \x01(\t\x12\x0c\n\x04held\x18\x06 \x01(\t\x12\x11\n\tremaining\x18\x07 \x01(\t\x12\x11\n\tresets_at\x18\x08 \x01(\t\x12\x0c\n\x04mode\x18\t \x01(\t\x12\"\n\x15\x66orecast_exhausted_at\x18\n \x01(\tH\x00\x88\x01\x01\x42\x18\n\x16_forecast_exhausted_at\"\xe1\x01\n\x08\x44\x65\x63ision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x0f\n\x07verdict\x18\x02 \x01(\t\x12,\n\x07reasons\x18\x03 \x03(\x0b\x32\x1b.spanward.control.v1.Reason\x12+\n\x04hold\x18\x04 \x01(\x0b\x32\x1d.spanward.control.v1.HoldView\x12\x30\n\x07\x62udgets\x18\x05 \x03(\x0b\x32\x1f.spanward.control.v1.BudgetView\x12\r\n\x05\x65poch\x18\x06 \x01(\x03\x12\x13\n\x0bvalid_until\x18\x07 \x01(\t\"\x9e\x01\n\rSettleRequest\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x15\n\x08\x63ost_usd\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x19\n\x0cinput_tokens\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x1a\n\routput_tokens\x18\x04 \x01(\x03H\x02\x88\x01\x01\x42\x0b\n\t_cost_usdB\x0f\n\r_input_tokensB\x10\n\x0e_output_tokens\"\x1e\n\x0bVoidRequest\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\"!\n\x0eGetHoldRequest\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\"\xa4\x01\n\tHoldState\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x12\n\namount_usd\x18\x03 \x01(\t\x12\x18\n\x0bsettled_usd\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x0e\n\x06tokens\x18\x05 \x01(\x03\x12\x1b\n\x0esettled_tokens\x18\x06 \x01(\x03H\x01\x88\x01\x01\x42\x0e\n\x0c_settled_usdB\x11\n\x0f_settled_tokens\"2\n\x12ListBudgetsRequest\x12\x12\n\x05scope\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x08\n\x06_scope\"G\n\x13ListBudgetsResponse\x12\x30\n\x07\x62udgets\x18\x01 \x03(\x0b\x32\x1f.spanward.control.v1.BudgetView\"n\n\x04Kill\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x05 \x01(\t\x12\r\n\x05since\x18\x06 \x01(\t\x12\r\n\x05\x65poch\x18\x07 \x01(\x03\"h\n\x0f\x46\x65\x65\x64\x62\x61\x63kRequest\x12\x0e\n\x06\x63lient\x18\x01 \x01(\t\x12\x15\n\rlast_event_id\x18\x02 \x01(\t\x12\x12\n\x05\x65poch\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x08\x64rill_id\x18\x04 \x01(\tB\x08\n\x06_epoch\"\xdd\x06\n\rFeedbackEvent\x12\n\n\x02id\x18\x01 \x01(\t\x12?\n\x08snapshot\x18\x02 \x01(\x0b\x32+.spanward.control.v1.FeedbackEvent.SnapshotH\x00\x12\x39\n\x05kills\x18\x03 \x01(\x0b\x32(.spanward.control.v1.FeedbackEvent.KillsH\x00\x12=\n\x07\x62udgets\x18\x04 \x01(\x0b\x32*.spanward.control.v1.FeedbackEvent.BudgetsH\x00\x12;\n\x06policy\x18\x05 \x01(\x0b\x32).spanward.control.v1.FeedbackEvent.PolicyH\x00\x12\x39\n\x05\x64rill\x18\x06 \x01(\x0b\x32(.spanward.control.v1.FeedbackEvent.DrillH\x00\x12\x35\n\x03key\x18\x07 \x01(\x0b\x32&.spanward.control.v1.FeedbackEvent.KeyH\x00\x12\x35\n\x03\x65nd\x18\x08 \x01(\x0b\x32&.spanward.control.v1.FeedbackEvent.EndH\x00\x1a\x8c\x01\n\x08Snapshot\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12(\n\x05kills\x18\x02 \x03(\x0b\x32\x19.spanward.control.v1.Kill\x12\x15\n\rpolicy_digest\x18\x03 \x01(\t\x12\x30\n\x07\x62udgets\x18\x04 \x03(\x0b\x32\x1f.spanward.control.v1.BudgetView\x1a@\n\x05Kills\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12(\n\x05kills\x18\x02 \x03(\x0b\x32\x19.spanward.control.v1.Kill\x1a;\n\x07\x42udgets\x12\x30\n\x07\x62udgets\x18\x01 \x03(\x0b\x32\x1f.spanward.control.v1.BudgetView\x1a\x1f\n\x06Policy\x12\x15\n\rpolicy_digest\x18\x01 \x01(\t\x1a\x19\n\x05\x44rill\x12\x10\n\x08\x64rill_id\x18\x01 \x01(\t\x1a$\n\x03Key\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x1a&\n\x03\x45nd\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\tB\x07\n\x05\x65vent2\xfc\x03\n\x07\x43ontrol\x12M\n\x06\x44\x65\x63ide\x12$.spanward.control.v1.DecisionRequest\x1a\x1d.spanward.control.v1.Decision\x12L\n\x06Settle\x12\".spanward.control.v1.SettleRequest\x1a\x1e.spanward.control.v1.HoldState\x12H\n\x04Void\x12 .spanward.control.v1.VoidRequest\x1a\x1e.spanward.control.v1.HoldState\x12N\n\x07GetHold\x12#.spanward.control.v1.GetHoldRequest\x1a\x1e.spanward.control.v1.HoldState\x12`\n\x0bListBudgets\x12\'.spanward.control.v1.ListBudgetsRequest\x1a(.spanward.control.v1.ListBudgetsResponse\x12X\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12$.spanward.control.v1.FeedbackRequest\x1a\".spanward.control.v1.FeedbackEvent(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,43 +40,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REASON']._serialized_start=383
   _globals['_REASON']._serialized_end=435
   _globals['_HOLDVIEW']._serialized_start=437
-  _globals['_HOLDVIEW']._serialized_end=514
-  _globals['_BUDGETVIEW']._serialized_start=517
-  _globals['_BUDGETVIEW']._serialized_end=734
-  _globals['_DECISION']._serialized_start=737
-  _globals['_DECISION']._serialized_end=962
-  _globals['_SETTLEREQUEST']._serialized_start=965
-  _globals['_SETTLEREQUEST']._serialized_end=1123
-  _globals['_VOIDREQUEST']._serialized_start=1125
-  _globals['_VOIDREQUEST']._serialized_end=1155
-  _globals['_GETHOLDREQUEST']._serialized_start=1157
-  _globals['_GETHOLDREQUEST']._serialized_end=1190
-  _globals['_HOLDSTATE']._serialized_start=1192
-  _globals['_HOLDSTATE']._serialized_end=1292
-  _globals['_LISTBUDGETSREQUEST']._serialized_start=1294
-  _globals['_LISTBUDGETSREQUEST']._serialized_end=1344
-  _globals['_LISTBUDGETSRESPONSE']._serialized_start=1346
-  _globals['_LISTBUDGETSRESPONSE']._serialized_end=1417
-  _globals['_KILL']._serialized_start=1419
-  _globals['_KILL']._serialized_end=1529
-  _globals['_FEEDBACKREQUEST']._serialized_start=1531
-  _globals['_FEEDBACKREQUEST']._serialized_end=1635
-  _globals['_FEEDBACKEVENT']._serialized_start=1638
-  _globals['_FEEDBACKEVENT']._serialized_end=2499
-  _globals['_FEEDBACKEVENT_SNAPSHOT']._serialized_start=2085
-  _globals['_FEEDBACKEVENT_SNAPSHOT']._serialized_end=2225
-  _globals['_FEEDBACKEVENT_KILLS']._serialized_start=2227
-  _globals['_FEEDBACKEVENT_KILLS']._serialized_end=2291
-  _globals['_FEEDBACKEVENT_BUDGETS']._serialized_start=2293
-  _globals['_FEEDBACKEVENT_BUDGETS']._serialized_end=2352
-  _globals['_FEEDBACKEVENT_POLICY']._serialized_start=2354
-  _globals['_FEEDBACKEVENT_POLICY']._serialized_end=2385
-  _globals['_FEEDBACKEVENT_DRILL']._serialized_start=2387
-  _globals['_FEEDBACKEVENT_DRILL']._serialized_end=2412
-  _globals['_FEEDBACKEVENT_KEY']._serialized_start=2414
-  _globals['_FEEDBACKEVENT_KEY']._serialized_end=2450
-  _globals['_FEEDBACKEVENT_END']._serialized_start=2452
-  _globals['_FEEDBACKEVENT_END']._serialized_end=2490
-  _globals['_CONTROL']._serialized_start=2502
-  _globals['_CONTROL']._serialized_end=3010
+  _globals['_HOLDVIEW']._serialized_end=530
+  _globals['_BUDGETVIEW']._serialized_start=533
+  _globals['_BUDGETVIEW']._serialized_end=750
+  _globals['_DECISION']._serialized_start=753
+  _globals['_DECISION']._serialized_end=978
+  _globals['_SETTLEREQUEST']._serialized_start=981
+  _globals['_SETTLEREQUEST']._serialized_end=1139
+  _globals['_VOIDREQUEST']._serialized_start=1141
+  _globals['_VOIDREQUEST']._serialized_end=1171
+  _globals['_GETHOLDREQUEST']._serialized_start=1173
+  _globals['_GETHOLDREQUEST']._serialized_end=1206
+  _globals['_HOLDSTATE']._serialized_start=1209
+  _globals['_HOLDSTATE']._serialized_end=1373
+  _globals['_LISTBUDGETSREQUEST']._serialized_start=1375
+  _globals['_LISTBUDGETSREQUEST']._serialized_end=1425
+  _globals['_LISTBUDGETSRESPONSE']._serialized_start=1427
+  _globals['_LISTBUDGETSRESPONSE']._serialized_end=1498
+  _globals['_KILL']._serialized_start=1500
+  _globals['_KILL']._serialized_end=1610
+  _globals['_FEEDBACKREQUEST']._serialized_start=1612
+  _globals['_FEEDBACKREQUEST']._serialized_end=1716
+  _globals['_FEEDBACKEVENT']._serialized_start=1719
+  _globals['_FEEDBACKEVENT']._serialized_end=2580
+  _globals['_FEEDBACKEVENT_SNAPSHOT']._serialized_start=2166
+  _globals['_FEEDBACKEVENT_SNAPSHOT']._serialized_end=2306
+  _globals['_FEEDBACKEVENT_KILLS']._serialized_start=2308
+  _globals['_FEEDBACKEVENT_KILLS']._serialized_end=2372
+  _globals['_FEEDBACKEVENT_BUDGETS']._serialized_start=2374
+  _globals['_FEEDBACKEVENT_BUDGETS']._serialized_end=2433
+  _globals['_FEEDBACKEVENT_POLICY']._serialized_start=2435
+  _globals['_FEEDBACKEVENT_POLICY']._serialized_end=2466
+  _globals['_FEEDBACKEVENT_DRILL']._serialized_start=2468
+  _globals['_FEEDBACKEVENT_DRILL']._serialized_end=2493
+  _globals['_FEEDBACKEVENT_KEY']._serialized_start=2495
+  _globals['_FEEDBACKEVENT_KEY']._serialized_end=2531
+  _globals['_FEEDBACKEVENT_END']._serialized_start=2533
+  _globals['_FEEDBACKEVENT_END']._serialized_end=2571
+  _globals['_CONTROL']._serialized_start=2583
+  _globals['_CONTROL']._serialized_end=3091
 # @@protoc_insertion_point(module_scope)

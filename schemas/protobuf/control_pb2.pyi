@@ -46,16 +46,18 @@ class Reason(_message.Message):
     def __init__(self, rule: _Optional[str] = ..., message: _Optional[str] = ..., fix: _Optional[str] = ...) -> None: ...
 
 class HoldView(_message.Message):
-    __slots__ = ("id", "amount_usd", "basis", "expires_at")
+    __slots__ = ("id", "amount_usd", "basis", "expires_at", "tokens")
     ID_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_USD_FIELD_NUMBER: _ClassVar[int]
     BASIS_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_AT_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
     id: str
     amount_usd: str
     basis: str
     expires_at: str
-    def __init__(self, id: _Optional[str] = ..., amount_usd: _Optional[str] = ..., basis: _Optional[str] = ..., expires_at: _Optional[str] = ...) -> None: ...
+    tokens: int
+    def __init__(self, id: _Optional[str] = ..., amount_usd: _Optional[str] = ..., basis: _Optional[str] = ..., expires_at: _Optional[str] = ..., tokens: _Optional[int] = ...) -> None: ...
 
 class BudgetView(_message.Message):
     __slots__ = ("scope", "window", "unit", "limit", "settled", "held", "remaining", "resets_at", "mode", "forecast_exhausted_at")
@@ -124,16 +126,20 @@ class GetHoldRequest(_message.Message):
     def __init__(self, hold_id: _Optional[str] = ...) -> None: ...
 
 class HoldState(_message.Message):
-    __slots__ = ("id", "state", "amount_usd", "settled_usd")
+    __slots__ = ("id", "state", "amount_usd", "settled_usd", "tokens", "settled_tokens")
     ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_USD_FIELD_NUMBER: _ClassVar[int]
     SETTLED_USD_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     id: str
     state: str
     amount_usd: str
     settled_usd: str
-    def __init__(self, id: _Optional[str] = ..., state: _Optional[str] = ..., amount_usd: _Optional[str] = ..., settled_usd: _Optional[str] = ...) -> None: ...
+    tokens: int
+    settled_tokens: int
+    def __init__(self, id: _Optional[str] = ..., state: _Optional[str] = ..., amount_usd: _Optional[str] = ..., settled_usd: _Optional[str] = ..., tokens: _Optional[int] = ..., settled_tokens: _Optional[int] = ...) -> None: ...
 
 class ListBudgetsRequest(_message.Message):
     __slots__ = ("scope",)

@@ -25,7 +25,7 @@ from tests.integration.gateways import envoy, nginx
 from tests.integration.peers import free_port
 from tests.otlp import CHAT, Value, span, traces
 
-RICH, POOR = "acme/support/rich", "acme/support/poor"
+RICH, POOR, KILLED = "acme/support/rich", "acme/support/poor", "acme/support/killed"
 ANSWER = {
     "id": "chatcmpl-1",
     "object": "chat.completion",
@@ -43,6 +43,7 @@ GATE_DOWN = {"envoy": 503, "nginx": 500}
 # Why a call is refused: by agent, the error its SDK raises, and what the sentence must say. A key of "" is none at all.
 REFUSALS: dict[str, tuple[str, type[openai.APIStatusError], int, tuple[str, ...]]] = {
     "over budget": (POOR, openai.RateLimitError, 429, (f"daily budget of {POOR}", "It resets at", "agents/poor.yaml")),
+    "killed": (KILLED, openai.PermissionDeniedError, 403, (f"{KILLED}", "runs amok", "spanward kill release")),
     "without a key": ("", openai.AuthenticationError, 401, ("x-spanward-key",)),
     "with a key nobody knows": ("unknown", openai.AuthenticationError, 401, ("spanward keys create",)),
 }
@@ -56,6 +57,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     (agents.parent.parent / "org.yaml").write_text("display_name: Acme\n")
     (agents.parent / "tenant.yaml").write_text("display_name: Support\n")
     (agents / "rich.yaml").write_text("budgets:\n  daily: {usd: 10}\n")
+    (agents / "killed.yaml").write_text("display_name: Killed\n")
     (agents / "poor.yaml").write_text('budgets:\n  daily: {usd: "0.001"}\n')
     served = Served(data)
     try:
@@ -69,7 +71,9 @@ def keys(server: Served) -> Mapping[str, str]:
     def create(path: str) -> str:
         return str(json.loads(server.run("keys", "create", "--agent", path, "--json"))["key"])
 
-    return {"": "", "unknown": "spw_agent_nobody"} | {path: create(path) for path in (RICH, POOR)}
+    made = {"": "", "unknown": "spw_agent_nobody"} | {path: create(path) for path in (RICH, POOR, KILLED)}
+    server.run("kill", "--scope", "llm", "--target", KILLED, "--reason", "runs amok")
+    return made
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ import msgspec
 
 from collector.control.answers import Header
 from collector.control.doors.openapi import openapi
-from collector.control.doors.request import ANY, ENCODE, Handler, Operation, Page, Request, Route
+from collector.control.doors.request import ANY, ENCODE, Handler, Operation, Page, Request, Route, Stream
 from collector.control.doors.statuses import JSON, NoPath, WrongMethod, error_response
+from collector.control.doors.streams import send_stream
 from collector.http import Receive, Scope, Send, respond
 from schemas.errors import Forbidden, Permanent, Retryable, Unauthenticated
 
@@ -53,7 +54,10 @@ class Api:
             self._on_fatal(error)
             raise
         else:
-            await respond(send, page.status, page.body, JSON + page.headers + _echo(request))
+            if isinstance(page, Stream):
+                await send_stream(page, scope, receive, send)
+            else:
+                await respond(send, page.status, page.body, JSON + page.headers + _echo(request))
 
     def _handler(self, method: str, path: str) -> tuple[Handler, tuple[str, ...]]:
         methods, parameters = self._methods(path)

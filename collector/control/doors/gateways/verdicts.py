@@ -22,7 +22,7 @@ from typing import NamedTuple
 from collector.control.answers import Header
 from collector.control.doors.asking import Answered, Asker
 from collector.control.doors.gateways.calls import KEY_HEADER, ModelCall, Style
-from schemas.control import Decision
+from schemas.control import BudgetView, Decision
 from schemas.errors import Forbidden, Permanent, Retryable, Unauthenticated
 
 MAX_REASON_CHARS = 1000
@@ -126,11 +126,15 @@ def _one_line(text: str) -> bytes:
     return bytes(byte if 0x20 <= byte < 0x7F else 0x20 for byte in escaped)
 
 
+def _rule(budget: BudgetView) -> str:
+    """The rule by which a budget refuses."""
+    unit = "" if budget.unit == "usd" else f"{budget.unit}."
+    return f"{_BUDGET}{budget.window}.{unit}{budget.scope}"
+
+
 def _wait_s(decision: Decision, rules: list[str], now_ns: int) -> int:
     """Seconds until every budget that refused has started anew; at least one."""
     resets = [
-        datetime.fromisoformat(budget.resets_at).timestamp()
-        for budget in decision.budgets
-        if f"{_BUDGET}{budget.window}.{budget.scope}" in rules
+        datetime.fromisoformat(budget.resets_at).timestamp() for budget in decision.budgets if _rule(budget) in rules
     ]
     return max(1, int(max(resets, default=0.0)) - now_ns // 10**9)

@@ -4,16 +4,20 @@ Invariant: a message's fields have the names, units and texts of the struct of `
 both doors give the same answer; a test compares the two.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import grpc
 import msgspec
 
 from collector.control.doors.agents import check_tokens
 from collector.control.doors.asking import Asker
-from collector.control.doors.grpc.server import Call, Context, Service
+from collector.control.doors.grpc.server import Call, Service
+from collector.control.feedback.hub import Hub
+from collector.control.feedback.stream import Event, Subscription
 from schemas.control import BudgetView, Decision, DecisionRequest, HoldState, SettleRequest
+from schemas.errors import Permanent
+from schemas.kills import Ack
 from schemas.protobuf import control_pb2 as pb
 
 NAME = "spanward.control.v1.Control"
@@ -22,8 +26,9 @@ NAME = "spanward.control.v1.Control"
 class ControlService:
     """The methods. Every one raises what the owner raises."""
 
-    def __init__(self, asker: Asker) -> None:
+    def __init__(self, asker: Asker, hub: Hub) -> None:
         self._asker = asker
+        self._hub = hub
         self._owner = asker.owner
 
     def service(self) -> Service:
@@ -35,7 +40,7 @@ class ControlService:
             "GetHold": self._hold,
             "ListBudgets": self._budgets,
         }
-        return Service(NAME, methods, {"Feedback": feedback})
+        return Service(NAME, methods, {"Feedback": self._feedback})
 
     async def _decide(self, call: Call) -> pb.Decision:
         message = call.read(pb.DecisionRequest)
@@ -65,12 +70,41 @@ class ControlService:
         views = await self._owner.budgets(credential, scope)
         return pb.ListBudgetsResponse(budgets=[_budget(view) for view in views])
 
+    async def _feedback(self, calls: AsyncIterator[Call]) -> AsyncIterator[pb.FeedbackEvent]:
+        first = await anext(calls, None)
+        if first is None:
+            raise Permanent("A feedback stream begins with a message.", fix="Say in `client` who listens.")
+        opening = first.read(pb.FeedbackRequest)
+        events = await self._hub.subscribe(first.key, opening.client, opening.last_event_id)
+        acks = asyncio.create_task(self._acknowledge(calls, opening.client))
+        try:
+            while waiting := await _next(events, acks):
+                for event in waiting:
+                    yield pb.FeedbackEvent(id=event.id, **{event.name: msgspec.json.decode(event.data)})
+        finally:
+            acks.cancel()
+            events.close()
 
-async def feedback(_requests: AsyncIterator[bytes], context: Context) -> None:
-    """The stream is not served over gRPC by this version."""
-    await context.abort(
-        grpc.StatusCode.UNIMPLEMENTED, "Feedback is not served over gRPC yet. Use GET /v1/feedback on the HTTP port."
-    )
+    async def _acknowledge(self, calls: AsyncIterator[Call], client: str) -> None:
+        async for call in calls:
+            message = call.read(pb.FeedbackRequest)
+            self._hub.ack(call.key, Ack(client, message.epoch, message.drill_id))
+
+
+async def _next(events: Subscription, acks: asyncio.Task[None]) -> list[Event]:
+    """What waits; raises what is wrong with an acknowledgement, which ends the stream."""
+    if acks.done():
+        # A client that says no more still listens.
+        acks.result()
+        return await events.take()
+    taking = asyncio.create_task(events.take())
+    try:
+        await asyncio.wait((taking, acks), return_when=asyncio.FIRST_COMPLETED)
+        if acks.done():
+            acks.result()
+        return await taking
+    finally:
+        taking.cancel()
 
 
 def _fields(message: pb.DecisionRequest | pb.SettleRequest) -> dict[str, Any]:

@@ -45,8 +45,8 @@ class Call(NamedTuple):
 
 
 Method = Callable[[Call], Awaitable[Message]]
-Stream = Callable[[AsyncIterator[bytes], Context], Awaitable[None]]
-"""`(requests, context)`; it writes to the context."""
+Stream = Callable[[AsyncIterator[Call]], AsyncIterator[Message]]
+"""Messages of the client → messages to it. It is not bound by `grpc_deadline`."""
 
 
 class Service(NamedTuple):
@@ -96,7 +96,7 @@ class GrpcDoor:
         for name, method in service.methods.items():
             handlers[name] = grpc.unary_unary_rpc_method_handler(self._unary(method))
         for name, stream in service.streams.items():
-            handlers[name] = grpc.stream_stream_rpc_method_handler(stream)
+            handlers[name] = grpc.stream_stream_rpc_method_handler(self._streaming(stream))
         return grpc.method_handlers_generic_handler(service.name, handlers)
 
     def _unary(self, method: Method) -> Callable[[bytes, Context], Awaitable[bytes]]:
@@ -112,6 +112,20 @@ class GrpcDoor:
                     f"The call took longer than extensions.control.grpc_deadline ({self._config.grpc_deadline}). "
                     "What it asked for may have been recorded; ask again with the same idempotency_key.",
                 )
+            except Exception as error:
+                self._on_fatal(error)
+                raise
+
+        return answer
+
+    def _streaming(self, stream: Stream) -> Callable[[AsyncIterator[bytes], Context], AsyncIterator[bytes]]:
+        async def answer(bodies: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+            calls = (self._call(body, context) async for body in bodies)
+            try:
+                async for message in stream(calls):
+                    yield message.SerializeToString()
+            except (Unauthenticated, Forbidden, Permanent, Retryable) as error:
+                await context.abort(*status_of(error))
             except Exception as error:
                 self._on_fatal(error)
                 raise

@@ -7,7 +7,7 @@ import grpc
 import msgspec
 import pytest
 
-from schemas import control
+from schemas import control, kills
 from schemas.protobuf import control_pb2 as pb
 from tests.collector.control.doors.calling import Caller
 from tests.collector.control.owned import CALL, CALL_USD, OwnerProcess
@@ -27,8 +27,17 @@ PAIRS = [
     (control.Reason, pb.Reason, set()),
     (control.HoldView, pb.HoldView, set()),
     (control.HoldState, pb.HoldState, set()),
-    (control.BudgetView, pb.BudgetView, {"mode", "forecast_exhausted_at"}),
+    (control.BudgetView, pb.BudgetView, set()),
     (control.SettleRequest, pb.SettleRequest, {"hold_id"}),
+    (kills.Kill, pb.Kill, set()),
+    (kills.Snapshot, pb.FeedbackEvent.Snapshot, set()),
+    (kills.KillsEvent, pb.FeedbackEvent.Kills, set()),
+    (kills.BudgetsEvent, pb.FeedbackEvent.Budgets, set()),
+    (kills.PolicyEvent, pb.FeedbackEvent.Policy, set()),
+    (kills.DrillEvent, pb.FeedbackEvent.Drill, set()),
+    (kills.KeyEvent, pb.FeedbackEvent.Key, set()),
+    (kills.EndEvent, pb.FeedbackEvent.End, set()),
+    (kills.Ack, pb.FeedbackRequest, {"last_event_id"}),
 ]
 
 
@@ -120,14 +129,6 @@ def test_a_call_that_may_not_be_made_gets_its_exact_status(
     assert caught.value.code() is code
     assert told in (caught.value.details() or "")
     assert decide(grpc_call).verdict == "allow"
-
-
-def test_the_feedback_stream_says_that_it_is_not_served(grpc_call: Caller) -> None:
-    stream: grpc.StreamStreamMultiCallable[bytes, bytes] = grpc_call.channel.stream_stream(f"/{SERVICE}/Feedback")
-    with pytest.raises(grpc.RpcError) as caught:
-        list(stream(iter([b""])))
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert "/v1/feedback" in (caught.value.details() or "")
 
 
 def test_a_reused_idempotency_key_and_a_settled_hold_are_told_apart(grpc_call: Caller) -> None:
