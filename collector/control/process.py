@@ -32,10 +32,15 @@ from collector.control.ingest import Parts as IngestParts
 from collector.control.owner import Limits, Owner, Parts
 from collector.control.quotes import Quotes
 from collector.control.repeats import Repeats
+from collector.governance.adherence.config import Config as AdherenceConfig
+from collector.governance.adherence.judge import Adherence, Stored
+from collector.governance.adherence.judge import Outside as AdherenceOutside
+from collector.governance.adherence.stops import no_stops
 from collector.governance.budgets import Budgets
 from collector.governance.budgets import Config as BudgetsConfig
 from collector.http import HttpServer, address, bind
 from collector.pricing.config import Settings as PricingSettings
+from collector.pricing.families import Families
 from collector.processors.price_book import price_book
 from collector.state.rows import Group, Keep
 from collector.state.store import State
@@ -45,6 +50,7 @@ _LOG = logging.getLogger("spanward.control")
 # Holds expire by the second; anything a caller can see is brought up to date when it is asked for.
 _TICK_S = 0.1
 _PRUNE_S = 60.0
+_ADHERENCE_SINCE = "adherence_since"
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -52,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     control: Config = Config()
     budgets: BudgetsConfig = BudgetsConfig()
+    adherence: AdherenceConfig = AdherenceConfig()
     pricing: PricingSettings = PricingSettings()
     dedupe_keys: int
     operator_token: str
@@ -62,6 +69,7 @@ class Running(NamedTuple):
 
     parts: Parts
     owner: Owner
+    adherence: Adherence
     corrections: CorrectionBook
     keys: KeyStore
     seals: Seals
@@ -156,9 +164,16 @@ def _restore(data_dir: Path, settings: Settings, stack: ExitStack) -> Running:
     governance.start()
     bell = Bell()
     seals = Seals(bell, now_ms=clock() // 10**6)
-    ingest = IngestParts(state, budgets, committer, owner, seals, bell)
+    # `no_stops` is where the kills come in: a `Stops` of those in force and those released lately.
+    asked = AdherenceOutside(Families(settings.pricing.deployments).of, no_stops, state.holds)
+    adherence = Adherence(settings.adherence, budgets, asked)
+    adherence.restore(_remembered(state, budgets, clock()))
+    owner.on_decided = adherence.decided
+    ingest = IngestParts(state, budgets, adherence, committer, owner, seals, bell)
     door = IngestDoor(ingest, clock=clock)
-    return Running(parts, owner, corrections, keys, seals, door, KeyFollower(keys, state, committer), governance)
+    return Running(
+        parts, owner, adherence, corrections, keys, seals, door, KeyFollower(keys, state, committer), governance
+    )
 
 
 def _background(running: Running, settings: Settings, outside: Outside) -> list[Coroutine[None, None, None]]:
@@ -173,11 +188,13 @@ def _background(running: Running, settings: Settings, outside: Outside) -> list[
     async def tick() -> None:
         while owner.tick():
             await parts.committer.durable()
+        running.adherence.tick(time.time_ns())
         await parts.committer.durable()
 
     async def prune() -> None:
         now = time.time_ns()
         parts.budgets.forget_windows(now)
+        running.adherence.forget(now)
         parts.committer.prune(_keep(settings, parts.budgets, now))
 
     return [
@@ -198,7 +215,18 @@ def _keep(settings: Settings, budgets: Budgets, now: int) -> Keep:
         decisions_since=now - control.idempotency_window.ns,
         decisions=control.max_idempotency_keys,
         dedupe_keys=settings.dedupe_keys,
+        rulings=settings.adherence.max_rulings,
+        askers_since=now - settings.adherence.asked_within.ns,
+        findings=settings.adherence.max_findings,
     )
+
+
+def _remembered(state: State, budgets: Budgets, now: int) -> Stored:
+    """What adherence stored; the first start notes when it began to."""
+    since = state.meta(_ADHERENCE_SINCE)
+    if since is None:
+        since = budgets.group.meta[_ADHERENCE_SINCE] = str(now).encode()
+    return Stored(int(since), state.rulings(), state.askers(), state.findings())
 
 
 async def _every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:

@@ -134,6 +134,14 @@ class Budgets:
         """Agents with holds that wait for the span of their call."""
         return self._holds.agents()
 
+    def waiting(self) -> Iterable[tuple[str, str]]:
+        """Agent and model of the holds that wait for the span of their call."""
+        return self._holds.waiting()
+
+    def covered(self, agent: str, model: str, at_ns: int, tolerance_ns: int) -> bool:
+        """Whether a hold that waits for its span was in force at that time."""
+        return self._holds.covers(agent, model, at_ns, tolerance_ns)
+
     # What happens --------------------------------------------------------------------------------
 
     def advance(self, now_ns: int) -> bool:
@@ -193,13 +201,16 @@ class Budgets:
         self._now = now_ns
         self._change(hold, "void", Outcome("void", None, "client", final=True), actor=actor)
 
-    def book(self, spends: Iterable[Spend], calls: Iterable[tuple[AgentPath, Call]], now_ns: int) -> None:
+    def book(
+        self, spends: Iterable[Spend], calls: Iterable[tuple[AgentPath, Call]], now_ns: int
+    ) -> list[tuple[Call, Hold]]:
         """Spend reported after the fact, by the quarter of an hour of the calls' start; never refused.
 
         `calls` are the calls that may have a hold. A call with one is counted in the windows of its
-        hold, whose money it takes; every other call in those of its own time.
+        hold, whose money it takes; every other call in those of its own time. Returns the calls with their holds.
         """
         self._now = now_ns
+        matched: list[tuple[Call, Hold]] = []
         sums: dict[tuple[AgentPath, int], int] = {}
         for org, tenant, agent, slot, cost in spends:
             key = (AgentPath(org, tenant, agent), slot)
@@ -210,9 +221,11 @@ class Budgets:
                 key = (path, slot_of(call.start_time))
                 sums[key] = sums.get(key, 0) - call.cost
                 self._settle_by_span(hold, call.cost)
+                matched.append((call, hold))
         for (path, slot), cost in sums.items():
             if cost:
                 self._spend(path, slot, cost)
+        return matched
 
     def forget(self, finals: Iterable[str]) -> None:
         """These final holds are durable."""

@@ -51,8 +51,8 @@ AGENT_KEYS = ("gen_ai.main_agent.name", "gen_ai.main_agent.id")
 HOST_KEYS = ("host.name", "host.id", "k8s.pod.uid", "container.id", "service.instance.id")
 """Attributes of a resource that tell one host from another; the first that says something counts.
 
-Names as in https://opentelemetry.io/docs/specs/semconv/registry/attributes/: in a container `host.name` is the container's.
-An instance stands last, because every worker process of one host has another.
+Names as in https://opentelemetry.io/docs/specs/semconv/registry/attributes/; in a container `host.name` is the
+container's. An instance stands last, because every worker process of one host has another.
 """
 
 

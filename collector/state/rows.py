@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from schemas.control import HoldBasis
+from schemas.control import HoldBasis, Verdict
 
 _ENCODE = msgspec.msgpack.Encoder().encode
 
@@ -107,6 +107,26 @@ class KeptDecision(NamedTuple):
     recorded_time: int
 
 
+class Ruling(NamedTuple):
+    """A decision that no hold tells of: a refusal, what was allowed without money, what lifted a refusal."""
+
+    decision_id: str
+    agent: str
+    provider: str
+    model: str
+    verdict: Verdict
+    rule: str
+    recorded_time: int
+
+
+class Asker(NamedTuple):
+    """An agent that asks before it acts, with its first question and, to the hour, its last."""
+
+    agent: str
+    since: int
+    until: int
+
+
 class Spend(NamedTuple):
     """What one agent settled in one quarter of an hour."""
 
@@ -133,21 +153,24 @@ class Booked(NamedTuple):
 
 
 class Keep(NamedTuple):
-    """What pruning leaves: rows from these times on, and how many decisions and dedupe keys."""
+    """What pruning leaves: rows from these times on, and how many decisions, dedupe keys, rulings and findings."""
 
     spends_since: int
     entries_since: int
     decisions_since: int
     decisions: int
     dedupe_keys: int
+    rulings: int
+    askers_since: int
+    findings: int
 
 
 class Group:
     """Everything one transaction writes. Owned by the loop until it is handed to the committing thread."""
 
     __slots__ = (
-        "booked", "changes", "corrections", "crossings", "decisions", "events", "finals", "holds", "lines", "meta",
-        "spends",
+        "askers", "booked", "changes", "corrections", "crossings", "decisions", "events", "finals", "findings", "holds",
+        "lines", "meta", "rulings", "spends",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -162,6 +185,10 @@ class Group:
         self.corrections: list[tuple[bytes, int]] = []
         """Entry id (16 bytes) and recorded time of each correction of cost that was handed in."""
         self.decisions: list[KeptDecision] = []
+        self.rulings: list[Ruling] = []
+        self.askers: dict[str, Asker] = {}
+        self.findings: dict[str, tuple[bytes, int]] = {}
+        """A finding as it stands, and when it was last changed, by its key."""
         self.events: list[bytes] = []
         self.meta: dict[str, bytes] = {}
         self.booked: Booked | None = None

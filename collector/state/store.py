@@ -17,6 +17,7 @@ from typing import Any
 
 from collector.state import tables
 from collector.state.rows import (
+    Asker,
     Booked,
     Crossing,
     Entry,
@@ -26,6 +27,7 @@ from collector.state.rows import (
     Keep,
     KeptDecision,
     Positions,
+    Ruling,
     Spend,
     StoredHold,
 )
@@ -64,6 +66,7 @@ class State:
 
     def commit(self, group: Group) -> None:
         """Make a group durable, whole; raises `Fatal` when it may not be."""
+        findings = [(key, *stored) for key, stored in group.findings.items()]
         spends = [(slot, *path, amount) for (*path, slot), amount in group.spends.items()]
         with self._fatal("write"), _transaction(self._writer):
             for statement, rows in (
@@ -74,6 +77,9 @@ class State:
                 (tables.ADD_CROSSING, group.crossings),
                 (tables.ADD_CORRECTION, group.corrections),
                 (tables.ADD_DECISION, group.decisions),
+                (tables.ADD_RULING, group.rulings),
+                (tables.PUT_ASKER, list(group.askers.values())),
+                (tables.PUT_FINDING, findings),
                 (tables.ADD_EVENT, list(enumerate(group.events, self.last_event + 1))),
                 (tables.PUT_META, list(group.meta.items())),
             ):
@@ -87,11 +93,11 @@ class State:
         """Delete what nobody will ask for again, a bounded number of rows a call. True when more is left."""
         values = keep._asdict() | {"at_once": PRUNED_AT_ONCE, "dedupe_bytes": keep.dedupe_keys * DEDUPE_ITEM_BYTES}
         with self._fatal("prune"), _transaction(self._writer):
-            for statement in (tables.PRUNE_SPENDS, tables.PRUNE_CROSSINGS, tables.PRUNE_CHANGES):
+            for statement in (tables.PRUNE_SPENDS, tables.PRUNE_CROSSINGS, tables.PRUNE_CHANGES, tables.PRUNE_ASKERS):
                 self._writer.execute(statement, values)
             bounded = (
                 tables.PRUNE_HOLDS, tables.PRUNE_LINES, tables.PRUNE_CORRECTIONS, tables.PRUNE_DECISIONS,
-                tables.PRUNE_DEDUPE,
+                tables.PRUNE_DEDUPE, tables.PRUNE_RULINGS, tables.PRUNE_FINDINGS,
             )  # fmt: skip
             most = max(self._writer.execute(statement, values).rowcount for statement in bounded)
         return most == PRUNED_AT_ONCE
@@ -108,6 +114,23 @@ class State:
     def hold(self, hold_id: str) -> StoredHold | None:
         """One hold as it was last committed."""
         return next((_hold(row) for row in self._read(tables.HOLD, hold_id)), None)
+
+    def holds(self, hold_ids: Sequence[str]) -> dict[str, StoredHold]:
+        """Those of these holds there are, as they were last committed."""
+        rows = self._read(tables.HOLDS.format(", ".join("?" * len(hold_ids))), *hold_ids)
+        return {row[0]: _hold(row) for row in rows}
+
+    def rulings(self) -> list[Ruling]:
+        """Decisions that no hold tells of, oldest first."""
+        return [Ruling._make(row[1:]) for row in self._read("SELECT * FROM rulings ORDER BY id")]
+
+    def askers(self) -> list[Asker]:
+        """Agents that ask before they act."""
+        return [Asker._make(row) for row in self._read("SELECT * FROM askers")]
+
+    def findings(self) -> list[tuple[str, bytes]]:
+        """Findings by their key, oldest change first."""
+        return self._read("SELECT key, finding FROM findings ORDER BY recorded_time")
 
     def crossings(self, since: int) -> list[Crossing]:
         """Recorded crossings of windows that started at `since` or later."""

@@ -6,7 +6,7 @@ re-baseline. How it came to be is `budget_entries`: holds, their changes and lin
 are only ever added; triggers keep them from being changed.
 """
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # Applied once a row, so that a chunk sent again changes nothing; its only order is age.
 _CORRECTIONS_SQL = """
@@ -135,7 +135,33 @@ CREATE TABLE outbox (
     event BLOB NOT NULL
 ) STRICT;
 """
-STEPS = (_FIRST_SQL, _CORRECTIONS_SQL)
+# What adherence remembers beside the holds; how many rows there may be is a setting, so age is their only order.
+_ADHERENCE_SQL = """
+CREATE TABLE rulings (
+    id INTEGER PRIMARY KEY,
+    decision_id TEXT NOT NULL UNIQUE,
+    agent TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    recorded_time INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE askers (
+    agent TEXT PRIMARY KEY,
+    since INTEGER NOT NULL,
+    until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE findings (
+    key TEXT PRIMARY KEY,
+    finding BLOB NOT NULL,
+    recorded_time INTEGER NOT NULL
+) STRICT;
+CREATE INDEX findings_by_age ON findings (recorded_time);
+"""
+STEPS = (_FIRST_SQL, _CORRECTIONS_SQL, _ADHERENCE_SQL)
 """What brings a file of each version, the empty one first, to the next."""
 
 # A slot's sum stops at the largest amount of `schemas.money` instead of overflowing 64 bits: a
@@ -150,6 +176,9 @@ ADD_LINE = "INSERT INTO spend_lines VALUES (NULL, ?, ?, ?, ?, ?, ?)"
 ADD_CROSSING = "INSERT OR IGNORE INTO crossings VALUES (?, ?, ?, ?, ?, ?)"
 ADD_DECISION = "INSERT INTO decisions VALUES (NULL, ?, ?, ?, ?, ?)"
 ADD_CORRECTION = "INSERT INTO corrections VALUES (NULL, ?, ?)"
+ADD_RULING = "INSERT INTO rulings VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"
+PUT_ASKER = "INSERT OR REPLACE INTO askers VALUES (?, ?, ?)"
+PUT_FINDING = "INSERT OR REPLACE INTO findings VALUES (?, ?, ?)"
 ADD_EVENT = "INSERT INTO outbox VALUES (?, ?)"
 PUT_META = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 PUT_POSITIONS = "UPDATE positions SET spool_frame = ?, journal_frame = ?, outbox_taken = max(outbox_taken, ?)"
@@ -160,6 +189,7 @@ INSERT INTO dedupe SELECT :frame, :keys,
 """
 
 CORRECTIONS = "SELECT entry_id FROM corrections WHERE entry_id IN ({})"
+HOLDS = "SELECT * FROM hold_states WHERE id IN ({})"
 HOLD = "SELECT * FROM hold_states WHERE id = ?"
 OPEN_HOLDS = "SELECT * FROM hold_states WHERE hold_id IS NULL OR final = 0 ORDER BY created, id"
 ENTRIES = "SELECT * FROM budget_entries ORDER BY recorded_time, kind <> 'hold'"
@@ -187,6 +217,18 @@ DELETE FROM decisions
 WHERE id IN (SELECT id FROM decisions ORDER BY id LIMIT :at_once)
     AND (recorded_time < :decisions_since OR id <= (SELECT max(id) FROM decisions) - :decisions)
 """
+PRUNE_RULINGS = """
+DELETE FROM rulings
+WHERE id IN (SELECT id FROM rulings ORDER BY id LIMIT :at_once)
+    AND id <= (SELECT max(id) FROM rulings) - :rulings
+"""
+PRUNE_FINDINGS = """
+DELETE FROM findings WHERE key IN (
+    SELECT key FROM findings ORDER BY recorded_time
+    LIMIT max(0, min(:at_once, (SELECT count(*) FROM findings) - :findings))
+)
+"""
+PRUNE_ASKERS = "DELETE FROM askers WHERE until < :askers_since"
 PRUNE_SPENDS = "DELETE FROM spends WHERE slot_time < :spends_since"
 PRUNE_CROSSINGS = "DELETE FROM crossings WHERE window_start < :spends_since"
 # A booking goes when the bookings after it fill the window.

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from collector.state.rows import (
+    Asker,
     Booked,
     Crossing,
     Entry,
@@ -20,6 +21,7 @@ from collector.state.rows import (
     Keep,
     KeptDecision,
     Positions,
+    Ruling,
     Spend,
     SpendLine,
     StoredHold,
@@ -32,7 +34,18 @@ HOLD = HoldRow(
 )  # fmt: skip
 CHANGE = HoldChange("hold_1", 1, "settle", "settled", 30, "client", False, 30, -50, 0, 150)
 CORRECTION = b"sixteen bytes id"
-ALL = Keep(spends_since=0, entries_since=0, decisions_since=0, decisions=10**9, dedupe_keys=10**9)
+RULING = Ruling("dec_2", "acme/support/triage", "openai", "gpt-4o", "deny", "budget.daily.acme", 5)
+ASKER = Asker("acme/support/triage", 3, 5)
+ALL = Keep(
+    spends_since=0,
+    entries_since=0,
+    decisions_since=0,
+    decisions=10**9,
+    dedupe_keys=10**9,
+    rulings=10**9,
+    askers_since=0,
+    findings=10**9,
+)
 
 
 @pytest.fixture
@@ -56,6 +69,9 @@ def filled() -> Group:
     group.crossings.append(Crossing(0, "acme", "daily", 80, 100, 5))
     group.decisions.append(KeptDecision("key", "once", b"digest", b"{}", 5))
     group.corrections.append((CORRECTION, 5))
+    group.rulings.append(RULING)
+    group.askers[ASKER.agent] = ASKER
+    group.findings["a finding"] = (b"as it stands", 5)
     group.meta["name"] = b"value"
     group.event({"entry_id": "a", "kind": "decision", "event_time": 1})
     group.booked = Booked(Positions(3, 4, 0), b"k" * DEDUPE_ITEM_BYTES)
@@ -74,6 +90,9 @@ def test_everything_in_a_group_comes_back_after_a_restart(path: Path) -> None:
     assert again.crossings(0) == [Crossing(0, "acme", "daily", 80, 100, 5)]
     assert again.decisions() == [KeptDecision("key", "once", b"digest", b"{}", 5)]
     assert again.corrections([CORRECTION]) == {CORRECTION}
+    assert again.holds(["hold_1", "hold_2"]) == {"hold_1": StoredHold(HOLD, CHANGE)}
+    assert (again.rulings(), again.askers()) == ([RULING], [ASKER])
+    assert again.findings() == [("a finding", b"as it stands")]
     assert again.meta("name") == b"value"
     assert again.positions() == Positions(3, 4, 0)
     assert again.dedupe() == [b"k" * DEDUPE_ITEM_BYTES]
@@ -150,6 +169,16 @@ def test_the_budget_book_says_what_each_line_added(state: State) -> None:
     assert settle == Entry("settle", "hold_1", "acme", "support", "triage", 100, 30, -50, 0, 150)
 
 
+def test_a_finding_and_an_asker_are_kept_as_they_stand_last(state: State) -> None:
+    for number in (5, 6):
+        group = Group()
+        group.askers["a"] = Asker("a", 1, number)
+        group.findings["f"] = (bytes([number]), number)
+        state.commit(group)
+    assert state.askers() == [Asker("a", 1, 6)]
+    assert state.findings() == [("f", b"\6")]
+
+
 def test_spends_of_one_slot_add_up(state: State) -> None:
     for _ in range(3):
         group = Group()
@@ -203,17 +232,34 @@ def test_pruning_leaves_what_was_asked_for(state: State) -> None:
         group.decisions = [KeptDecision("key", str(number), b"", b"", number)]
         group.crossings = [Crossing(number * 900, "acme", "daily", 80, 100, 5)]
         group.corrections = [(bytes([number]) * 16, number)]
+        group.rulings = [RULING._replace(decision_id=f"dec_{number}")]
+        group.askers = {str(number): Asker(str(number), 0, number)}
+        group.findings = {str(number): (b"", number)}
         group.booked = Booked(Positions(1, number + 1, 0), bytes([number]) * DEDUPE_ITEM_BYTES)
         state.commit(group)
     state.prune(ALL)
     assert (len(state.entries()), len(state.decisions()), len(state.dedupe())) == (12, 4, 4)
-    state.prune(Keep(spends_since=1800, entries_since=2, decisions_since=1, decisions=2, dedupe_keys=2))
+    state.prune(
+        ALL._replace(
+            spends_since=1800,
+            entries_since=2,
+            decisions_since=1,
+            decisions=2,
+            dedupe_keys=2,
+            rulings=2,
+            askers_since=1,
+            findings=2,
+        )
+    )
     assert [spend.slot_time for spend in state.spends(0)] == [1800, 2700]
     assert [crossing.window_start for crossing in state.crossings(0)] == [1800, 2700]
     assert [state.hold(f"hold_{number}") is not None for number in range(4)] == [False, False, True, True]
     assert sorted(entry.kind for entry in state.entries()) == ["hold", "hold", "settle", "settle", "spend", "spend"]
     assert [decision.idempotency_key for decision in state.decisions()] == ["2", "3"]
     assert [keys[0] for keys in state.dedupe()] == [2, 3]
+    assert [ruling.decision_id for ruling in state.rulings()] == ["dec_2", "dec_3"]
+    assert [asker.agent for asker in state.askers()] == ["1", "2", "3"]
+    assert [key for key, _ in state.findings()] == ["2", "3"]
     assert {entry_id[0] for entry_id in state.corrections([bytes([number]) * 16 for number in range(4)])} == {2, 3}
 
 
@@ -265,11 +311,13 @@ def test_a_file_of_the_first_version_keeps_everything_and_takes_what_is_new(path
         state.commit(filled())
         before = state.entries()
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("DROP TABLE corrections")
+        for table in ("corrections", "rulings", "askers", "findings"):
+            connection.execute(f"DROP TABLE {table}")
         connection.execute("PRAGMA user_version = 1")
     with contextlib.closing(State(path)) as state:
         assert state.entries() == before
         assert state.corrections([CORRECTION]) == set()
+        assert (state.rulings(), state.askers(), state.findings()) == ([], [], [])
         group = Group()
         group.corrections.append((CORRECTION, 6))
         state.commit(group)
