@@ -6,6 +6,7 @@ the tests run it. What a column or message means is written once, beside its typ
     ledger.schema.json       one entry of the ledger: every column with type, unit and meaning
     governance.schema.json   the YAML files of `governance/`, for editors
     control.schema.json      the messages of the control endpoint
+    findings.schema.json     the `detail` of findings in the ledger
 
 Leaves compatibility to reviewers: a difference in one of these files is a difference in a contract.
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from schemas.control import Decision, DecisionRequest, ErrorBody, HoldState, SettleRequest
+from schemas.findings import FindingDetail
 from schemas.governance import AgentFile, OrgFile, TenantFile
 from schemas.tables import LEDGER_COLUMNS, LEDGER_FORMAT, Column
 
@@ -41,6 +43,11 @@ def documents() -> dict[str, JsonSchema]:
             "Spanward control messages",
             "Bodies of the control endpoint. Amounts are decimal USD strings with nine places, times RFC 3339 UTC.",
             (DecisionRequest, Decision, SettleRequest, HoldState, ErrorBody),
+        ),
+        "findings.schema.json": _messages(
+            "Spanward findings",
+            "FindingDetail is the column `detail` of ledger entries of kind `finding`; `action` names the rule.",
+            (FindingDetail,),
         ),
     }
 
