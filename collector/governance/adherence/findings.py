@@ -86,8 +86,24 @@ class FindingBook:
         """Whether a finding of this key was made."""
         return key in self._open
 
-    def add(self, breach: Breach, now_ns: int) -> None:
-        """These calls broke a rule."""
+    def add(self, breaches: Iterable[Breach], now_ns: int) -> None:
+        """These calls, of one booking, broke rules."""
+        touched = {key_of(breach): self._grown(breach, now_ns) for breach in breaches}
+        for key, finding in touched.items():
+            if not finding.told_at:
+                self._tell(key, finding, now_ns)
+            else:
+                self._untold[key] = finding
+                self._store(key, finding, now_ns)
+
+    def flush(self, now_ns: int, *, everything: bool = False) -> None:
+        """Tell what was added to findings, where that is due or `everything` is asked for."""
+        for key, finding in list(self._untold.items()):
+            # A clock that was put back means: due.
+            if everything or not 0 <= now_ns - finding.told_at < self._interval_ns:
+                self._tell(key, finding, now_ns)
+
+    def _grown(self, breach: Breach, now_ns: int) -> Finding:
         key = key_of(breach)
         finding = self._open.pop(key, None)
         if finding is None:
@@ -98,18 +114,7 @@ class FindingBook:
             )  # fmt: skip
         self._open[key] = finding
         _grow(finding, breach)
-        if not finding.told:
-            self._tell(key, finding, now_ns)
-        else:
-            self._untold[key] = finding
-            self._store(key, finding, now_ns)
-
-    def flush(self, now_ns: int, *, everything: bool = False) -> None:
-        """Tell what was added to findings, where that is due or `everything` is asked for."""
-        for key, finding in list(self._untold.items()):
-            # A clock that was put back means: due.
-            if everything or not 0 <= now_ns - finding.told_at < self._interval_ns:
-                self._tell(key, finding, now_ns)
+        return finding
 
     def _make_room(self, now_ns: int) -> None:
         while len(self._open) >= self._most:
@@ -156,7 +161,7 @@ def _entry(key: str, finding: Finding, now_ns: int) -> Row:
     row["event_time"] = min(finding.last, now_ns)
     row["action"] = finding.rule
     row["subject"] = finding.subject
-    row["outcome"] = "found" if not finding.told else "continued"
+    row["outcome"] = "continued" if finding.told_at else "found"
     if finding.credential_id:
         row["credential_id"] = finding.credential_id
     if len(finding.decisions) == 1:

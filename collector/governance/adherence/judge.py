@@ -100,8 +100,7 @@ class Adherence:
     def judge(self, suspects: Suspects, matched: Sequence[tuple[Call, Hold]], now_ns: int) -> None:
         """Record the findings of a booking; `matched` are its calls that took the money of a hold."""
         if len(suspects.table):
-            for breach in _Judgement(self, suspects, matched, now_ns).breaches():
-                self._findings.add(breach, now_ns)
+            self._findings.add(_Judgement(self, suspects, matched).breaches(), now_ns)
 
     def seen(self, sightings: Sequence[Sighting], now_ns: int) -> None:
         """These keys were used by these agents and hosts."""
@@ -202,13 +201,10 @@ class Adherence:
 class _Judgement:
     """One booking's suspects on their way to breaches."""
 
-    def __init__(
-        self, adherence: Adherence, suspects: Suspects, matched: Sequence[tuple[Call, Hold]], now_ns: int
-    ) -> None:
+    def __init__(self, adherence: Adherence, suspects: Suspects, matched: Sequence[tuple[Call, Hold]]) -> None:
         self._adherence = adherence
         self._suspects = suspects
         self._hold_of = {call.entry_id: (call, hold) for call, hold in matched}
-        self._now = now_ns
         table = suspects.table
         self._start = numpy_of(table["start_time"])
         self._named = suspects.claim >= 0

@@ -92,7 +92,7 @@ class SharedKeys:
             if self._share(seen.what, users[older], users[newer]):
                 breach = _breach(seen, older, newer, users)
                 if not self._findings.known(key_of(breach)):
-                    self._findings.add(breach, now_ns)
+                    self._findings.add([breach], now_ns)
 
     def _share(self, what: What, older: _Use, newer: _Use) -> bool:
         if what == "host":

@@ -12,7 +12,7 @@ from tests.collector.control.owned import TRIAGE, Owned, OwnerThread, booking
 
 START = Callable[..., OwnerThread]
 SECOND = 10**9
-MINI = {"model": "gpt-4o-mini", "request_model": "gpt-4o-mini"}
+MINI: dict[str, Any] = {"model": "gpt-4o-mini", "request_model": "gpt-4o-mini"}
 
 
 def call(decision: dict[str, Any] | None = None, *, ago: int = 0, **columns: object) -> dict[str, Any]:

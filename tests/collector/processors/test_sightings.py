@@ -10,7 +10,7 @@ KEYS = {"org": "acme", "tenant": "support", "agent": "triage", "credential_id": 
 
 
 def seen(*rows: Row, owner: Row = KEYS) -> set[tuple[str, str]]:
-    return {(row["what"], row["user"]) for row in table(*rows, owner=owner)}
+    return {(str(row["what"]), str(row["user"])) for row in table(*rows, owner=owner)}
 
 
 def table(*rows: Row, owner: Row = KEYS) -> list[dict[str, object]]:

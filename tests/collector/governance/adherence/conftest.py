@@ -14,7 +14,7 @@ def open_matching(tmp_path: Path) -> Iterator[Callable[..., Matching]]:
     made: list[Matching] = []
 
     def start(**settings: object) -> Matching:
-        made.append(Matching(tmp_path / f"{len(made)}.db", **settings))
+        made.append(Matching(tmp_path / f"{len(made)}.db", settings))
         return made[-1]
 
     yield start

@@ -2,7 +2,7 @@
 
 import itertools
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ Row = dict[str, Any]
 class Matching:
     """An owner's adherence and budgets. `run` books calls, `found` are the findings told so far."""
 
-    def __init__(self, path: Path, *, now: int = NOON, **settings: object) -> None:
+    def __init__(self, path: Path, settings: Mapping[str, object], *, now: int = NOON) -> None:
         self.config = msgspec.convert(settings, Config, dec_hook=lambda kind, text: kind(text))
         self.book = Book(path, now=now)
         self.stops: list[Stop] = []

@@ -1,6 +1,7 @@
 """Agents that ignore what was decided, each found once; honest ones never, whatever their clocks and batches do."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.collector.governance.bookkeeping import DAY, HOUR, MINUTE, SECOND, TR
 
 OPEN = Callable[..., Matching]
 OTHER = AgentPath("acme", "sales", "bot")
-MINI = {"model": "gpt-4o-mini-2024-07-18", "request_model": "gpt-4o-mini"}
+MINI: dict[str, Any] = {"model": "gpt-4o-mini-2024-07-18", "request_model": "gpt-4o-mini"}
 
 
 # Ignoring a refusal -------------------------------------------------------------------------------
@@ -235,7 +236,7 @@ def test_a_call_on_another_model_than_decided_is_a_finding(matching: Matching) -
         pytest.param("gpt-4o", {"model": None, "request_model": None}, id="no model was told"),
     ],
 )
-def test_another_name_of_the_model_is_not_another_model(matching: Matching, decided: str, call: dict[str, str]) -> None:
+def test_another_name_of_the_model_is_not_another_model(matching: Matching, decided: str, call: dict[str, Any]) -> None:
     hold = matching.allow(model=decided)
     assert matching.run(matching.call(decision_id=hold.terms.decision_id, **call)) == []
 
@@ -293,7 +294,7 @@ def test_a_call_told_so_late_that_its_hold_was_forgotten_is_not_unasked(matching
 def test_permission_without_money_covers_calls_that_name_no_decision(matching: Matching) -> None:
     matching.allow_free(model="house-model")
     matching.wait(MINUTE)
-    house = {"model": "house-model-2026-01-31", "request_model": None, "cost_nano_usd": None}
+    house: dict[str, Any] = {"model": "house-model-2026-01-31", "request_model": None, "cost_nano_usd": None}
     assert matching.run(matching.call(**house), matching.call(**house)) == []
     matching.wait(20 * MINUTE)
     assert rules(matching.run(matching.call(**house))) == ["adherence.unasked"]
@@ -326,9 +327,9 @@ def test_a_decision_of_another_agent_was_not_asked_for(matching: Matching) -> No
 def test_one_decision_on_several_records_is_honest(matching: Matching) -> None:
     """A client puts the decision on every span within the hold."""
     hold = matching.allow()
-    named = {"decision_id": hold.terms.decision_id}
-    assert matching.run(matching.call(**named), matching.call(**named)) == []
-    assert matching.run(matching.call(**named)) == []
+    named = hold.terms.decision_id
+    assert matching.run(matching.call(decision_id=named), matching.call(decision_id=named)) == []
+    assert matching.run(matching.call(decision_id=named)) == []
 
 
 # What is remembered -------------------------------------------------------------------------------

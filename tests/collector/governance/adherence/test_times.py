@@ -109,7 +109,7 @@ def test_a_fleet_that_only_emits_has_no_suspects() -> None:
 
 
 def matching(now: int = NOON) -> Matching:
-    return Matching(Path(tempfile.mkdtemp()) / "state.db", now=now, on_unasked="ignore")
+    return Matching(Path(tempfile.mkdtemp()) / "state.db", {"on_unasked": "ignore"}, now=now)
 
 
 def told(made: Matching, ran: Sequence[Ran], decision_id: str | None = None) -> list[Row]:
