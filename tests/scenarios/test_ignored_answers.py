@@ -1,8 +1,8 @@
 """Agents ask, are answered, and do otherwise; the ledger says who, and says nothing of those who did as they were told.
 
-Everything is real: `spanward serve`, decisions over HTTP, spans over OTLP, keys by the command line. Peers' users
-complain of blocks that are only advice (peers.md 38, 42) and of stop buttons that nobody checks (faucet#205): what an
-agent ran in spite of an answer must at least be seen, once, and nobody may be accused of what was under way before.
+Everything is real: `spanward serve`, decisions over HTTP, spans over OTLP, keys by the command line. Nobody else
+verifies adherence (peers.md U1: self-report, or proxies that are blind off-path): what an agent ran in spite of an
+answer is seen, once, and nobody is accused of what was under way before.
 """
 
 import json
@@ -160,7 +160,7 @@ def test_a_fleet_that_only_emits_is_not_accused_unless_that_is_wanted(
 def test_a_key_that_two_hosts_or_two_agents_use_is_found_and_a_restarted_agent_is_not(
     serve: Callable[..., Served],
 ) -> None:
-    """peers.md U1: one key for everybody says nothing about who spent."""
+    """peers.md 60 (faucet-stream#205) and 42: one key for everybody says nothing about who spent."""
     served = serve(settings=SETTINGS)
     lent, doubled, moved = (Agent(served, name) for name in ("lent", "doubled", "moved"))
     now = time.time_ns()

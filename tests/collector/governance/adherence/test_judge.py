@@ -19,7 +19,7 @@ MINI: dict[str, Any] = {"model": "gpt-4o-mini-2024-07-18", "request_model": "gpt
 
 
 def test_a_call_that_names_its_refusal_is_a_finding_whenever_it_began(matching: Matching) -> None:
-    """peers.md 38 and 42: a block that is only advice; what was run in spite of it must at least be seen."""
+    """peers.md U1: proxies are blind off-path; what was run in spite of an answer must at least be seen."""
     refused = matching.deny()
     (found,) = matching.run(matching.call(at=matching.now - SECOND, decision_id=refused))
     assert found["action"] == "adherence.after_deny"
@@ -120,7 +120,7 @@ def stop(matching: Matching, target: str = "platform", *, scope: str = "all", un
     ],
 )
 def test_a_call_that_began_after_a_kill_of_its_own_is_a_finding(matching: Matching, target: str, ignored: bool) -> None:  # noqa: FBT001
-    """faucet#205: a stop button that nobody checks."""
+    """peers.md U1 and 39 (AGT#3739): a kill that nobody checks looks like one that worked."""
     stop(matching, target)
     matching.wait(MINUTE)
     found = matching.run(matching.call())

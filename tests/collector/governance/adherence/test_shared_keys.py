@@ -18,7 +18,7 @@ def seen(what: str, user: str, first: int, last: int | None = None, *, key: str 
 
 
 def test_a_key_that_two_hosts_use_at_once_is_a_finding_told_once_a_day(matching: Matching) -> None:
-    """peers.md U1: a leaked key is used from another machine while its owner goes on."""
+    """peers.md 60 (faucet-stream#205): one shared token, and nobody knows who acted."""
     assert matching.seen(seen("host", "a", 0)) == []
     assert matching.seen(seen("host", "b", 10)) == []
     (found,) = matching.seen(seen("host", "a", 41))
