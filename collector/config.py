@@ -141,6 +141,7 @@ def load(path: Path | None, overrides: tuple[str, ...] = ()) -> Config:
             )
         node = _with(node, key.split("."), value)
     config = bind(_expand(node, str(path)), Config, place=str(path) if path else "--set")
+    config.processors.budgets.check()
     return _anchored(config, path) if path and config.processors.pricing.overlay else config
 
 

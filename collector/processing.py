@@ -22,12 +22,12 @@ from collector.processors.dedupe import DedupeWindow, blob
 from collector.processors.entries import (
     ENTRY_SCHEMA,
     PRICE_COLUMNS,
-    costed,
     entries,
     entry_ids,
     metered_calls,
     row_entries,
     spends,
+    weighed,
 )
 from collector.processors.normalise import POINTS, normalise
 from collector.processors.price import price
@@ -58,13 +58,13 @@ class Entries(NamedTuple):
 
     def spends(self) -> bytes:
         """What budgets hear of (`schemas.booking.Booking.spends`)."""
-        return spends(costed(self.all()))
+        return spends(weighed(self.all()))
 
     def metered_calls(self) -> bytes:
         """The metered calls that are booked for the first time: those that were decided on, or should have been."""
-        rows, again = _ran(self.rows), costed(self.rebookings)
-        if self.plan and self.plan.known_cost:
-            known = tuple(self.plan.known_cost)
+        rows, again = weighed(self.rows), weighed(self.rebookings)
+        if self.plan and self.plan.known_use:
+            known = tuple(self.plan.known_use)
             rows = some(rows, ~is_one_of(rows["entry_id"], known))
             again = some(again, ~is_one_of(again["corrects"], known))
         return metered_calls(pa.concat_tables([rows, again]))
@@ -116,12 +116,6 @@ class Processing:
         if not len(rebookings):
             return rebookings
         return align(price(rebookings.drop_columns(list(PRICE_COLUMNS)), self._book), ENTRY_SCHEMA)
-
-
-def _ran(rows: pa.Table) -> pa.Table:
-    """Calls that cost something, known or not."""
-    metered = pc.and_kleene(pc.equal(rows["call_count"], 1), rows["metered"])
-    return rows.filter(pc.or_kleene(pc.is_valid(rows["cost_nano_usd"]), metered))
 
 
 def _by_signal(signals: pa.ChunkedArray) -> dict[str, int]:

@@ -218,7 +218,8 @@ class _Parsed(NamedTuple):
 
 
 def _parse(booking: Booking, waiting: set[str], watch: Watch) -> _Parsed:
-    spends = map(Spend, *_columns(_table(booking.spends), ("org", "tenant", "agent", "slot_time", "cost_nano_usd")))
+    columns = ("org", "tenant", "agent", "slot_time", "cost_nano_usd", "tokens")
+    spends = map(Spend, *_columns(_table(booking.spends), columns))
     calls = _table(booking.calls)
     seen = map(Sighting, *_columns(_table(booking.sightings), Sighting._fields)) if booking.sightings else ()
     return _Parsed(list(spends), _calls(calls, waiting) if waiting else [], suspects(calls, watch), list(seen))
@@ -226,13 +227,12 @@ def _parse(booking: Booking, waiting: set[str], watch: Watch) -> _Parsed:
 
 def _calls(table: pa.Table, waiting: set[str]) -> list[tuple[AgentPath, Call]]:
     agents = pc.binary_join_element_wise(table["org"], table["tenant"], table["agent"], "/")
-    awaited = pc.is_in(agents, pa.array(sorted(waiting), pa.string()))
-    table = table.filter(pc.and_(awaited, pc.is_valid(table["cost_nano_usd"])))
+    table = table.filter(pc.is_in(agents, pa.array(sorted(waiting), pa.string())))
     paths = map(AgentPath, *_columns(table, ("org", "tenant", "agent")))
     texts = [pc.fill_null(table[name], "").to_pylist() for name in ("model", "request_model", "decision_id")]
     end_time = pc.coalesce(table["end_time"], table["start_time"]).to_pylist()
-    start_time, *rest = _columns(table, ("start_time", "received_time", "cost_nano_usd", "entry_id"))
-    return list(zip(paths, map(Call, *texts, start_time, end_time, *rest), strict=True))
+    start_time, *others = _columns(table, ("start_time", "received_time", "cost_nano_usd", "tokens", "entry_id"))
+    return list(zip(paths, map(Call, *texts, start_time, end_time, *others), strict=True))
 
 
 def _columns(table: pa.Table, names: tuple[str, ...]) -> list[list[Any]]:

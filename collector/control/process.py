@@ -8,6 +8,7 @@ nothing in order, because what memory says is then not to be trusted.
 import asyncio
 import logging
 import socket
+import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack
@@ -23,24 +24,30 @@ from collector.control.corrections import CorrectionBook
 from collector.control.credentials import Credentials
 from collector.control.doors.agents import AgentPages
 from collector.control.doors.api import Api
+from collector.control.doors.budgets import BudgetPages
 from collector.control.doors.config import Config
 from collector.control.doors.operators import OperatorPages, Operators
 from collector.control.doors.request import Route
+from collector.control.feedback.hub import Hub, Sources
+from collector.control.feedback.pages import FeedbackPages
 from collector.control.followers import GovernanceFollower, KeyFollower
 from collector.control.ingest import Bell, IngestDoor, Seals
 from collector.control.ingest import Parts as IngestParts
+from collector.control.kill.pages import KillPages
+from collector.control.kill.switch import Switch
 from collector.control.owner import Limits, Owner, Parts
 from collector.control.quotes import Quotes
 from collector.control.repeats import Repeats
 from collector.governance.adherence.config import Config as AdherenceConfig
 from collector.governance.adherence.judge import Adherence, Stored
 from collector.governance.adherence.judge import Outside as AdherenceOutside
-from collector.governance.adherence.stops import no_stops
+from collector.governance.adherence.stops import lately
 from collector.governance.budgets import Budgets
 from collector.governance.budgets import Config as BudgetsConfig
+from collector.governance.kills import Identities, Kills, Names
 from collector.http import HttpServer, address, bind
 from collector.pricing.config import Settings as PricingSettings
-from collector.pricing.families import Families
+from collector.pricing.identity import Models
 from collector.processors.price_book import price_book
 from collector.state.rows import Group, Keep
 from collector.state.store import State
@@ -51,6 +58,8 @@ _LOG = logging.getLogger("spanward.control")
 _TICK_S = 0.1
 _PRUNE_S = 60.0
 _ADHERENCE_SINCE = "adherence_since"
+# Newest holds that are looked through for what calls usually use: about a second.
+_SETTLED_READ = 200_000
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -76,6 +85,9 @@ class Running(NamedTuple):
     door: IngestDoor
     keys_follower: KeyFollower
     governance: GovernanceFollower
+    hub: Hub
+    switch: Switch
+    authenticate: Callable[[str], Credential]
 
 
 class Outside(NamedTuple):
@@ -111,17 +123,21 @@ class _Loop(NamedTuple):
 
 async def _serve(running: Running, settings: Settings, outside: Outside, loop: _Loop) -> None:
     committer, tasks = running.parts.committer, loop.tasks
-    committer.on_durable = running.door.committed
+
+    def durable() -> None:
+        running.door.committed()
+        running.hub.committed()
+
+    committer.on_durable = durable
     tasks.create_task(committer.run())
-    recheck_ns = settings.control.key_recheck.ns
-    credentials = Credentials(running.keys.authenticate, recheck_ns=recheck_ns, clock=time.time_ns)
-    routes = _routes(running, settings, credentials.of)
+    routes = _routes(running, settings)
 
     def on_fatal(error: Exception) -> None:
         tasks.create_task(_fail(error))
 
     # What changed while nobody looked is recorded before the first question is answered.
     await running.keys_follower.poll()
+    await running.switch.mirror()
     await committer.durable()
     server = HttpServer(Api(routes, on_fatal=on_fatal), loop.listener)
     await server.start()
@@ -129,17 +145,22 @@ async def _serve(running: Running, settings: Settings, outside: Outside, loop: _
     outside.announce(f"http://{address(loop.listener)}")
     await outside.stop.wait()
     running.seals.close()
+    running.hub.close()
     await server.stop()
     for task in background:
         task.cancel()
     committer.stop()
 
 
-def _routes(running: Running, settings: Settings, authenticate: Callable[[str], Credential]) -> list[Route]:
+def _routes(running: Running, settings: Settings) -> list[Route]:
     """Everything the endpoint serves."""
-    operators = Operators(authenticate, settings.operator_token)
+    operators = Operators(running.authenticate, settings.operator_token)
+    committer = running.parts.committer
     return [
-        *AgentPages(running.owner, authenticate, settings.control).routes(),
+        *AgentPages(running.owner, running.authenticate, settings.control).routes(),
+        *BudgetPages(running.owner, running.parts, operators, settings.control).routes(),
+        *FeedbackPages(running.hub, settings.control).routes(),
+        *KillPages(running.switch, operators, committer, settings.control).routes(),
         *OperatorPages(running.corrections, running.seals, operators, settings.control).routes(),
     ]
 
@@ -152,11 +173,15 @@ def _restore(data_dir: Path, settings: Settings, stack: ExitStack) -> Running:
     keys = KeyStore(access_path(data_dir), clock=clock)
     stack.callback(keys.close)
     budgets = Budgets(settings.budgets, Group())
-    budgets.restore(state.open_holds(), state.crossings(budgets.horizon(clock())))
+    budgets.restore(
+        state.open_holds(), state.crossings(budgets.horizon(clock())), state.increases(), state.settled(_SETTLED_READ)
+    )
     repeats = Repeats(state.decisions(), keep_ns=control.idempotency_window.ns, most=control.max_idempotency_keys)
     committer = Committer(state, budgets)
     book = price_book(settings.pricing, settings.budgets)
-    parts = Parts(state, budgets, committer, Quotes(book, settings.budgets), repeats)
+    models = Models(book)
+    kills = Kills(models.identities, state.kills(), state.releases())
+    parts = Parts(state, budgets, committer, Quotes(book, settings.budgets), repeats, kills, Names(state.named()))
     limits = Limits(control.answer_ttl.ns, control.max_outbox_events)
     owner = Owner(parts, limits, clock=clock)
     corrections = CorrectionBook(parts, owner, limits, clock=clock)
@@ -164,16 +189,18 @@ def _restore(data_dir: Path, settings: Settings, stack: ExitStack) -> Running:
     governance.start()
     bell = Bell()
     seals = Seals(bell, now_ms=clock() // 10**6)
-    # `no_stops` is where the kills come in: a `Stops` of those in force and those released lately.
-    asked = AdherenceOutside(Families(settings.pricing.deployments).of, no_stops, state.holds)
-    adherence = Adherence(settings.adherence, budgets, asked)
+    outside = AdherenceOutside(_identities(settings), lambda: lately(kills, clock()), state.holds)
+    adherence = Adherence(settings.adherence, budgets, outside)
     adherence.restore(_remembered(state, budgets, clock()))
     owner.on_decided = adherence.decided
     ingest = IngestParts(state, budgets, adherence, committer, owner, seals, bell)
     door = IngestDoor(ingest, clock=clock)
+    credentials = Credentials(keys.authenticate, recheck_ns=control.key_recheck.ns, clock=clock)
+    hub = Hub(Sources(kills, owner, committer, credentials.of), control.feedback)
     return Running(
-        parts, owner, adherence, corrections, keys, seals, door, KeyFollower(keys, state, committer), governance
-    )
+        parts, owner, adherence, corrections, keys, seals, door, KeyFollower(keys, state, committer), governance, hub,
+        Switch(parts, hub, keys, models, clock=clock), credentials.of,
+    )  # fmt: skip
 
 
 def _background(running: Running, settings: Settings, outside: Outside) -> list[Coroutine[None, None, None]]:
@@ -203,6 +230,9 @@ def _background(running: Running, settings: Settings, outside: Outside) -> list[
         _every(_PRUNE_S, prune),
         _every(follow_s, running.keys_follower.poll),
         _every(follow_s, running.governance.poll),
+        _every(follow_s, running.switch.mirror),
+        _every(follow_s, running.hub.check_keys),
+        _every(settings.control.feedback.budget_interval.seconds, running.hub.look),
     ]
 
 
@@ -219,6 +249,17 @@ def _keep(settings: Settings, budgets: Budgets, now: int) -> Keep:
         askers_since=now - settings.adherence.asked_within.ns,
         findings=settings.adherence.max_findings,
     )
+
+
+def _identities(settings: Settings) -> Identities:
+    """The ids of models for whoever is not the loop, too."""
+    models, lock = Models(price_book(settings.pricing, settings.budgets)), threading.Lock()
+
+    def identities(provider: str, model: str) -> frozenset[str]:
+        with lock:
+            return models.identities(provider, model)
+
+    return identities
 
 
 def _remembered(state: State, budgets: Budgets, now: int) -> Stored:

@@ -24,9 +24,13 @@ from collector.state.rows import (
     Group,
     HoldChange,
     HoldRow,
+    Increase,
     Keep,
     KeptDecision,
+    KillRow,
+    Named,
     Positions,
+    ReleaseRow,
     Ruling,
     Spend,
     StoredHold,
@@ -67,7 +71,7 @@ class State:
     def commit(self, group: Group) -> None:
         """Make a group durable, whole; raises `Fatal` when it may not be."""
         findings = [(key, *stored) for key, stored in group.findings.items()]
-        spends = [(slot, *path, amount) for (*path, slot), amount in group.spends.items()]
+        spends = [(slot, *path, *amounts) for (*path, slot), amounts in group.spends.items()]
         with self._fatal("write"), _transaction(self._writer):
             for statement, rows in (
                 (tables.ADD_HOLD, group.holds),
@@ -76,10 +80,15 @@ class State:
                 (tables.ADD_SPEND, spends),
                 (tables.ADD_CROSSING, group.crossings),
                 (tables.ADD_CORRECTION, group.corrections),
+                (tables.ADD_INCREASE, group.increases),
+                (tables.END_INCREASE, [(increase_id,) for increase_id in group.ended]),
                 (tables.ADD_DECISION, group.decisions),
                 (tables.ADD_RULING, group.rulings),
                 (tables.PUT_ASKER, list(group.askers.values())),
                 (tables.PUT_FINDING, findings),
+                (tables.ADD_KILL, group.kills),
+                (tables.ADD_RELEASE, group.releases),
+                (tables.ADD_NAMED, group.named),
                 (tables.ADD_EVENT, list(enumerate(group.events, self.last_event + 1))),
                 (tables.PUT_META, list(group.meta.items())),
             ):
@@ -104,8 +113,20 @@ class State:
 
     def spends(self, since: int) -> Iterator[Spend]:
         """What was settled in the quarters of an hour from `since` on."""
-        sql = "SELECT org, tenant, agent, slot_time, settled FROM spends WHERE slot_time >= ?"
+        sql = "SELECT org, tenant, agent, slot_time, settled, tokens FROM spends WHERE slot_time >= ?"
         return map(Spend._make, self._read(sql, since))
+
+    def burn(self, since: int, until: int) -> list[Spend]:
+        """What each agent settled in the quarters of an hour from `since` to before `until`; slot times are 0."""
+        return [Spend._make(row) for row in self._read(tables.BURN, since, until)]
+
+    def settled(self, most: int) -> list[tuple[str, str, str, str, int, int]]:
+        """The settled ones of the `most` newest holds, oldest first: org, tenant, agent, model, amount, tokens."""
+        return self._read(tables.SETTLED, most)
+
+    def increases(self) -> list[Increase]:
+        """Increases of limits that have not ended, oldest first."""
+        return [Increase._make(row) for row in self._read(tables.INCREASES)]
 
     def open_holds(self) -> list[StoredHold]:
         """Holds that can still change: live, or resolved and waiting for their span; oldest first."""
@@ -144,6 +165,18 @@ class State:
         """Those of these corrections that are durable."""
         marks = ", ".join("?" * len(entry_ids))
         return {entry_id for (entry_id,) in self._read(tables.CORRECTIONS.format(marks), *entry_ids)}
+
+    def kills(self) -> list[KillRow]:
+        """Every kill there ever was, oldest first."""
+        return [KillRow._make(row) for row in self._read("SELECT * FROM kills ORDER BY epoch")]
+
+    def releases(self) -> list[ReleaseRow]:
+        """Every release of a kill, oldest first."""
+        return [ReleaseRow._make(row) for row in self._read("SELECT * FROM kill_releases ORDER BY epoch")]
+
+    def named(self) -> list[Named]:
+        """Models and tools that were asked about."""
+        return [Named._make(row) for row in self._read("SELECT kind, name FROM named")]
 
     def entries(self) -> list[Entry]:
         """The budget book, oldest first."""
@@ -247,5 +280,5 @@ def _lock(path: Path, wait_s: float) -> FileIO:
 
 
 def _hold(row: tuple[Any, ...]) -> StoredHold:
-    made, change = row[:_HOLD_COLUMNS], row[_HOLD_COLUMNS:]
-    return StoredHold(HoldRow._make(made), None if change[0] is None else HoldChange._make(change))
+    made, change, overdraw = row[:_HOLD_COLUMNS], row[_HOLD_COLUMNS:-2], row[-2:]
+    return StoredHold(HoldRow._make(made), None if change[0] is None else HoldChange._make(change), overdraw)

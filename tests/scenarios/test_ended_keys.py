@@ -1,8 +1,9 @@
 """A key that was revoked, or whose time is over, is refused by every door within five seconds.
 
 A blocked key that goes on working behind a cache, or at one door of five, is what users of a peer found
-(peers.md 38: litellm #9820, #2149, #35535). Also on connections that were opened while it was good: HTTP that is kept alive, a gRPC channel. The
-table has a row a door; a door is asked again and again until it refuses, and says why.
+(peers.md 38: litellm #9820, #2149, #35535). Also on connections that were opened while it was good: HTTP that is
+kept alive, a gRPC channel. The table has a row a door; a door is asked again and again until it refuses, and says
+why.
 """
 
 import json

@@ -16,13 +16,14 @@ import pyarrow.compute as pc
 from collector.columns import Bools, numpy_of
 from collector.governance.adherence.config import Config
 from collector.governance.adherence.findings import Breach, FindingBook
-from collector.governance.adherence.rulings import Decided, Family, Rulings
+from collector.governance.adherence.rulings import Decided, Rulings
 from collector.governance.adherence.shared_keys import SharedKeys, Sighting
 from collector.governance.adherence.stops import Stops
 from collector.governance.adherence.suspects import PATH, Ints, Suspects, Watch
 from collector.governance.budgets import Budgets
 from collector.governance.entries import DECISION_PREFIX, HOLD_PREFIX
 from collector.governance.holds import Call, Hold
+from collector.governance.kills import Identities
 from collector.governance.windows import utc_text
 from collector.state.rows import Asker, Group, Ruling, StoredHold
 from schemas.findings import FindingRule
@@ -53,9 +54,9 @@ class Stored(NamedTuple):
 
 
 class Outside(NamedTuple):
-    """What the matching asks others: one name for all names of a model, the kills, and stored holds by their ids."""
+    """What the matching asks others: the ids of a model, the kills, and stored holds by their ids."""
 
-    family: Family
+    identities: Identities
     stops: Stops
     holds: Callable[[Sequence[str]], Mapping[str, StoredHold]]
 
@@ -69,8 +70,8 @@ class Adherence:
 
         self._config = config
         self._budgets = budgets
-        self._family, self._stops, self._stored_holds = outside
-        self._rulings = Rulings(config, self._family, group)
+        self._identities, self._stops, self._stored_holds = outside
+        self._rulings = Rulings(config, self._identities, group)
         self._findings = FindingBook(group, interval_ns=config.report_interval.ns, most=config.max_findings)
         self._shared_keys = SharedKeys(config, self._findings)
 
@@ -87,7 +88,7 @@ class Adherence:
         """What the calls of a booking are looked at for."""
         budgets = self._budgets.config
         return Watch(
-            family=self._family,
+            identities=self._identities,
             tolerance_ns=budgets.clock_tolerance.ns,
             denial_window_ns=self._config.denial_window.ns,
             late_ns=budgets.span_grace.ns,
@@ -149,20 +150,20 @@ class Adherence:
         named = [model for model in models if model]
         if not terms.model or not named or terms.model in named:
             return True
-        decided = {self._family(terms.provider, terms.model), self._family(provider, terms.model)}
-        return any(self._family(provider, model) in decided for model in named)
+        decided = self._identities(terms.provider, terms.model) | self._identities(provider, terms.model)
+        return any(decided & self._identities(provider, model) for model in named)
 
     def asked_for(self, call: tuple[str, str, str, str], first_ns: int, waiting: Mapping[str, set[str]]) -> bool:
         """Whether calls of (agent, provider, model, request model) from `first_ns` on may be those of a permission
         that cannot be told from them: one that held no money, or a hold under another name of the model.
         """
         agent, provider, *models = call
-        families = {self._family(provider, model) for model in models if model}
+        ids = frozenset().union(*(self._identities(provider, model) for model in models))
         since = first_ns - self._budgets.config.hold_ttl.ns
-        free = [self._rulings.freely_allowed(agent, family) for family in families]
+        free = [self._rulings.freely_allowed(agent, each) for each in ids]
         if any(at is not None and at >= since for at in free):
             return True
-        return any(self._family(provider, model) in families for model in waiting.get(agent, ()))
+        return any(self._identities(provider, model) & ids for model in waiting.get(agent, ()))
 
     def waiting(self) -> dict[str, set[str]]:
         """The models of holds that wait for their span, by agent."""

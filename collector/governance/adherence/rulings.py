@@ -9,11 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from collector.governance.adherence.config import Config
+from collector.governance.kills import Identities
 from collector.state.rows import Asker, Group, Ruling
 from schemas.control import Verdict
-
-Family = Callable[[str, str], str]
-"""Provider and model as anybody names them → one name for all names of a model."""
 
 # An agent's last question is written down this often at most: a row a decision would double what one costs.
 _ASKED_STEP_NS = 3600 * 10**9
@@ -35,9 +33,9 @@ class Decided(NamedTuple):
 class Rulings:
     """What was decided lately, and who asks."""
 
-    def __init__(self, config: Config, family: Family, group: Callable[[], Group]) -> None:
+    def __init__(self, config: Config, identities: Identities, group: Callable[[], Group]) -> None:
         self._config = config
-        self._family = family
+        self._identities = identities
         self._group = group
         self._by_id: dict[str, Ruling] = {}
         self._refused: dict[str, dict[str, Ruling]] = {}
@@ -71,23 +69,25 @@ class Rulings:
         return self._by_id.get(decision_id)
 
     def refused(self) -> Mapping[str, Mapping[str, Ruling]]:
-        """The last refusal by agent and family of models, where nothing was allowed since."""
+        """The last refusal by agent and id of a model, where nothing was allowed since."""
         return self._refused
 
     def refusal(self, agent: str, provider: str, model: str) -> Ruling | None:
         """The refusal that stands against this agent and model."""
         models = self._refused.get(agent)
-        return models.get(self._family(provider, model)) if models else None
+        if not models:
+            return None
+        return next((models[each] for each in self._identities(provider, model) if each in models), None)
 
-    def freely_allowed(self, agent: str, family: str) -> int | None:
-        """When this agent was last allowed this family without money being held."""
-        return self._free.get((agent, family))
+    def freely_allowed(self, agent: str, identity: str) -> int | None:
+        """When this agent was last allowed the model of this id without money being held."""
+        return self._free.get((agent, identity))
 
     def forget(self, now_ns: int) -> None:
         """Drop refusals that no call is held against any more, and agents that stopped asking."""
         oldest = now_ns - self._config.denial_window.ns
         for agent, models in list(self._refused.items()):
-            kept = {family: ruling for family, ruling in models.items() if ruling.recorded_time >= oldest}
+            kept = {each: ruling for each, ruling in models.items() if ruling.recorded_time >= oldest}
             if kept:
                 self._refused[agent] = kept
             else:
@@ -106,15 +106,15 @@ class Rulings:
         self.askers[made.agent] = self._group().askers[made.agent] = known
 
     def _remember(self, ruling: Ruling, *, held: bool = False) -> None:
-        family = self._family(ruling.provider, ruling.model)
         self._by_id[ruling.decision_id] = ruling
         models = self._refused.setdefault(ruling.agent, {})
-        if ruling.verdict == "allow":
-            models.pop(family, None)
+        for each in self._identities(ruling.provider, ruling.model):
+            if ruling.verdict != "allow":
+                models[each] = ruling
+                continue
+            models.pop(each, None)
             if not held:
-                self._free[ruling.agent, family] = ruling.recorded_time
-        else:
-            models[family] = ruling
+                self._free[ruling.agent, each] = ruling.recorded_time
         if not models:
             del self._refused[ruling.agent]
         if len(self._by_id) > self._config.max_rulings:
@@ -123,9 +123,9 @@ class Rulings:
     def _forget_oldest(self) -> None:
         oldest = self._by_id.pop(next(iter(self._by_id)))
         self.since_ns = max(self.since_ns, oldest.recorded_time + 1)
-        family = self._family(oldest.provider, oldest.model)
         models = self._refused.get(oldest.agent, {})
-        if models.get(family) is oldest:
-            del models[family]
-        if self._free.get((oldest.agent, family)) == oldest.recorded_time:
-            del self._free[oldest.agent, family]
+        for each in self._identities(oldest.provider, oldest.model):
+            if models.get(each) is oldest:
+                del models[each]
+            if self._free.get((oldest.agent, each)) == oldest.recorded_time:
+                del self._free[oldest.agent, each]

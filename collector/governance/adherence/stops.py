@@ -3,8 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from collector.governance.kills import Kills
+
 # Kills of these scopes stop model calls; `new_keys` does not.
 CALL_SCOPES = frozenset({"all", "llm"})
+# Telemetry that was buffered longer than this is held against no kill that is over.
+_LATE_NS = 7 * 86_400 * 10**9
 
 
 class Stop(NamedTuple):
@@ -25,9 +29,13 @@ Stops = Callable[[], Sequence[Stop]]
 """The kills that calls which still arrive may have ignored: those in force, and those released lately."""
 
 
-def no_stops() -> Sequence[Stop]:
-    """Nothing was ever killed."""
-    return ()
+def lately(kills: Kills, now_ns: int) -> list[Stop]:
+    """The kills in force, and those that were released so lately that calls of before may still arrive."""
+    return [
+        Stop(row.id, row.scope, row.target, row.since, release.recorded_time if release else None, row.epoch)
+        for row, release in kills.history()
+        if release is None or now_ns - release.recorded_time <= _LATE_NS
+    ]
 
 
 def concerns_agent(target: str, agent: str) -> bool:

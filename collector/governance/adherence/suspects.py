@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.columns import Bools, numpy_of, one
-from collector.governance.adherence.rulings import Family
 from collector.governance.adherence.stops import CALL_SCOPES, Stop, concerns_agent
+from collector.governance.kills import Identities
 from collector.state.rows import Ruling
 
 Ints = npt.NDArray[np.int64]
@@ -29,7 +29,7 @@ _NEVER = np.iinfo(np.int64).max
 class Watch(NamedTuple):
     """What calls are looked at for. The mappings belong to the loop; here they are only asked for single keys."""
 
-    family: Family
+    identities: Identities
     tolerance_ns: int
     denial_window_ns: int
     late_ns: int
@@ -120,20 +120,20 @@ def _stopped(calls: pa.Table, agents: _Distinct, timed: Bools, watch: Watch) -> 
             # A clock that is behind may show a call of after the release as one of before it.
             ran &= start < each.until_ns - watch.tolerance_ns
         if ran.any():
-            stop[ran & _concerned(calls, agents, each.target, watch.family)] = place
+            stop[ran & _concerned(calls, agents, each.target, watch.identities)] = place
     return stop
 
 
-def _concerned(calls: pa.Table, agents: _Distinct, target: str, family: Family) -> Bools:
+def _concerned(calls: pa.Table, agents: _Distinct, target: str, identities: Identities) -> Bools:
     kind, colon, name = target.partition(":")
     if not colon:
         return agents.where(lambda agent: concerns_agent(target, agent))
     if f"{kind}:" != _MODEL_PREFIX:
         return np.zeros(len(calls), np.bool_)
-    stopped = {family("", name), name}
+    stopped = identities("", name)
     everywhere = np.ones(len(calls), np.bool_)
     which, models = _combinations(calls, everywhere, ("provider", "model", "request_model"))
-    hit = [bool(stopped & {family(provider, model), model, asked}) for provider, model, asked in models]
+    hit = [bool(stopped & _ids(identities, provider, *named)) for provider, *named in models]
     found: Bools = np.array(hit, np.bool_)[which]
     return found
 
@@ -158,9 +158,8 @@ def _refusals_without_id(calls: pa.Table, where: Bools, found: tuple[Ints, list[
     start = numpy_of(calls["start_time"])
     for number, (path, provider, model, request_model) in enumerate(asked):
         models = watch.refused.get(path, {})
-        ruling = next(
-            (models[name] for name in _families(watch.family, provider, model, request_model) if name in models), None
-        )
+        asked_ids = _ids(watch.identities, provider, model, request_model)
+        ruling = next((models[each] for each in asked_ids if each in models), None)
         if ruling is None:
             continue
         after, until = ruling.recorded_time + watch.tolerance_ns, ruling.recorded_time + watch.denial_window_ns
@@ -168,8 +167,9 @@ def _refusals_without_id(calls: pa.Table, where: Bools, found: tuple[Ints, list[
         refusals.append(ruling)
 
 
-def _families(family: Family, provider: str, *models: str) -> list[str]:
-    return [family(provider, model) for model in models if model]
+def _ids(identities: Identities, provider: str, *models: str) -> frozenset[str]:
+    """The ids of a call's model under any of its names."""
+    return frozenset().union(*(identities(provider, model) for model in models))
 
 
 def _combinations(calls: pa.Table, where: Bools, names: Sequence[str]) -> tuple[Ints, list[tuple[Any, ...]]]:

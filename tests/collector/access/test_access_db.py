@@ -93,9 +93,9 @@ def test_pepper_without_proof_is_taken_as_a_crash_leaves_it(db: Path, clock: Clo
 def test_database_of_a_newer_version_is_left_alone(db: Path, clock: Clock) -> None:
     KeyStore(db, clock=clock).close()
     connection = sqlite3.connect(db)
-    connection.execute("PRAGMA user_version = 3")
+    connection.execute("PRAGMA user_version = 4")
     connection.close()
-    with pytest.raises(ConfigError, match="has format 3"):
+    with pytest.raises(ConfigError, match="has format 4"):
         KeyStore(db, clock=clock)
 
 

@@ -23,18 +23,18 @@ def test_a_hold_counts_in_every_scope_and_window_above_the_call(book: Book) -> N
     book.hold(70)
     assert book.sums() == {
         (scope, window): (0, 70)
-        for scope in ("acme", "acme/support", "acme/support/triage")
+        for scope in ("platform", "acme", "acme/support", "acme/support/triage")
         for window in ("daily", "monthly")
     }
     assert book.sums(OTHER_TENANT)["acme", "daily"] == (0, 70)
     assert book.sums(OTHER_TENANT)["acme/sales", "daily"] == (0, 0)
 
 
-@pytest.mark.parametrize("scope", ["acme", "acme/support", "acme/support/triage"])
+@pytest.mark.parametrize("scope", ["platform", "acme", "acme/support", "acme/support/triage"])
 @pytest.mark.parametrize("window", ["daily", "monthly"])
 def test_any_one_limit_refuses_and_then_nothing_is_held_anywhere(book: Book, scope: str, window: str) -> None:
     """LiteLLM #9658, #11083: an early return skipped the rest; ai-gateway #2460: counted, never enforced."""
-    wide = dict.fromkeys(("acme", "acme/support", "acme/support/triage"), 10**6)
+    wide = dict.fromkeys(("platform", "acme", "acme/support", "acme/support/triage"), 10**6)
     book.set_limits(
         limits(wide | {scope: 100}, monthly=wide) if window == "daily" else limits(wide, monthly=wide | {scope: 100})
     )
@@ -104,7 +104,7 @@ def test_on_hold_expiry_post_counts_the_hold_as_spent_and_says_it_is_an_estimate
     assert book.agent_day() == (0, 50)
     book.wait(1)
     assert book.agent_day() == (50, 0)
-    assert (hold.state, hold.settled, hold.settled_by) == ("expired", 50, "expiry")
+    assert (hold.state, hold.settled, hold.settled_by) == ("expired", (50, 0), "expiry")
 
 
 def test_on_hold_expiry_release_gives_the_money_back(open_book: OPEN) -> None:
@@ -169,14 +169,14 @@ def test_a_span_without_a_decision_settles_the_oldest_hold_of_its_agent_and_mode
     book.span(5)
     book.span(6)
     book.span(7)
-    assert [hold.settled for hold in (oldest, newest, other_model, other_agent)] == [5, 6, None, None]
+    assert [hold.settled for hold in (oldest, newest, other_model, other_agent)] == [(5, 0), (6, 0), None, None]
     assert book.agent_day() == (18, 20)
 
 
 def test_a_span_finds_its_hold_by_the_model_that_was_asked_for(book: Book) -> None:
     hold = book.hold(10, model="gpt-4o-2024-08-06")
     book.span(4, model="gpt-4o-2024-08-06")
-    assert hold.settled == 4
+    assert hold.settled == (4, 0)
 
 
 def test_a_span_that_ended_before_the_hold_was_made_does_not_settle_it(open_book: OPEN) -> None:

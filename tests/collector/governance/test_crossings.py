@@ -122,6 +122,8 @@ def test_a_crossing_says_whose_budget_how_much_and_until_when(book: Book) -> Non
         "window": "daily",
         "window_start": "2026-03-28T00:00:00Z",
         "resets_at": "2026-03-29T00:00:00Z",
+        "unit": "usd",
+        "mode": "enforce",
         "threshold": 80,
         "limit_usd": "100.000000000",
         "settled_usd": "80.500000000",

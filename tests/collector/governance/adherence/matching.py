@@ -15,14 +15,16 @@ from collector.governance.adherence.rulings import Decided
 from collector.governance.adherence.shared_keys import Sighting
 from collector.governance.adherence.stops import Stop
 from collector.governance.adherence.suspects import suspects
+from collector.governance.counters import Amount
 from collector.governance.holds import Call, Hold, Terms
-from collector.pricing.families import Families
+from collector.pricing.book import PriceBook
+from collector.pricing.identity import Models
 from collector.state.rows import Group
 from schemas.control import Verdict
 from schemas.ids import AgentPath
 from tests.collector.governance.bookkeeping import NOON, SECOND, TRIAGE, Book
 
-FAMILY = Families().of
+IDENTITIES = Models(PriceBook()).identities
 COLUMNS = [
     *((name, pa.string()) for name in ("org", "tenant", "agent", "provider", "model", "request_model")),
     *((name, pa.string()) for name in ("decision_id", "entry_id", "trace_id")),
@@ -46,7 +48,7 @@ class Matching:
 
     def _start(self) -> None:
         state = self.book.state
-        outside = Outside(FAMILY, lambda: self.stops, state.holds)
+        outside = Outside(IDENTITIES, lambda: self.stops, state.holds)
         self.adherence = Adherence(self.config, self.book.budgets, outside)
         self.adherence.restore(Stored(self.since, state.rulings(), state.askers(), state.findings()))
 
@@ -68,7 +70,15 @@ class Matching:
         unique = self.new_id()
         budgets = self.book.budgets
         terms = Terms(
-            f"hold_{unique}", f"dec_{unique}", "key", "openai", model, "worst_case", 10, self.now, self.now + ttl
+            f"hold_{unique}",
+            f"dec_{unique}",
+            "key",
+            "openai",
+            model,
+            "worst_case",
+            Amount(10, 10),
+            self.now,
+            self.now + ttl,
         )
         hold = budgets.hold(budgets.account(agent), terms)
         self._decided(terms.decision_id, agent, model, verdict="allow", held=True)
@@ -156,4 +166,4 @@ def _path(call: Row) -> AgentPath:
 def _call(call: Row) -> Call:
     times = (call["start_time"], call["end_time"], call["received_time"])
     named = (call["model"], call["request_model"] or "", call["decision_id"] or "")
-    return Call(*named, *times, call["cost_nano_usd"], call["entry_id"])
+    return Call(*named, *times, call["cost_nano_usd"], None, call["entry_id"])

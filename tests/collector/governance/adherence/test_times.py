@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.governance.adherence.stops import Stop
@@ -17,6 +17,8 @@ from tests.collector.governance.bookkeeping import MINUTE, NOON, SECOND
 
 TOLERANCE = 5 * SECOND
 SPAN = 10 * MINUTE
+# Each example opens a state file of its own, on a machine that may be busy.
+slow = settings(deadline=None, max_examples=60)
 moments = st.integers(0, SPAN).map(lambda at: NOON + at)
 skews = st.integers(-TOLERANCE, TOLERANCE)
 
@@ -35,6 +37,7 @@ calls = st.lists(
 )
 
 
+@slow
 @given(killed=moments, lasted=st.none() | st.integers(1, SPAN), ran=calls)
 def test_a_kill_is_held_against_those_who_began_under_it_and_nobody_else(
     killed: int, lasted: int | None, ran: list[Ran]
@@ -53,6 +56,7 @@ def test_a_kill_is_held_against_those_who_began_under_it_and_nobody_else(
     assert len(surely) <= found <= len(under)
 
 
+@slow
 @given(refused=moments, ran=calls, named=st.booleans())
 def test_a_refusal_is_held_against_those_who_name_it_and_those_who_began_after_it(
     refused: int, ran: list[Ran], *, named: bool
@@ -66,6 +70,7 @@ def test_a_refusal_is_held_against_those_who_name_it_and_those_who_began_after_i
     assert found == len(ran) if named else len(surely) <= found <= len(after)
 
 
+@slow
 @given(made_at=moments, ttl=st.integers(1, SPAN), ran=calls)
 def test_an_expiry_is_held_against_those_who_began_after_it(made_at: int, ttl: int, ran: list[Ran]) -> None:
     with closing(matching(now=made_at)) as made:
@@ -76,6 +81,7 @@ def test_an_expiry_is_held_against_those_who_began_after_it(made_at: int, ttl: i
     assert len(surely) <= found <= len(after)
 
 
+@slow
 @given(ran=calls, cuts=st.lists(st.integers(0, 12), max_size=4), restarts=st.booleans())
 def test_batches_and_restarts_change_no_count(ran: list[Ran], cuts: Sequence[int], *, restarts: bool) -> None:
     totals = []
