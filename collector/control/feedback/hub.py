@@ -38,6 +38,8 @@ from schemas.kills import (
 )
 
 MAX_CLIENT_CHARS = 128
+# Agents whose last client has left and whose budgets are still compared with what it saw.
+MAX_EMPTY = 1_000
 # Measurements that are remembered; all of them are in the ledger.
 MAX_REMEMBERED = 100
 
@@ -103,6 +105,7 @@ class Hub:
         audience = self._audiences.get(who.speaks_for)
         if audience is None:
             audience = self._audiences[who.speaks_for] = _Audience(credential)
+        if not audience.members:
             self._look(audience)
         subscription = Subscription(who, credential, key, self._leave)
         audience.members.add(subscription)
@@ -166,9 +169,10 @@ class Hub:
             return
         self._dirty = False
         for audience in tuple(self._audiences.values()):
-            await self._tell_budgets(audience)
-            # Questions of agents come in between.
-            await asyncio.sleep(0)
+            if audience.members:
+                await self._tell_budgets(audience)
+                # Questions of agents come in between.
+                await asyncio.sleep(0)
 
     async def check_keys(self) -> None:
         """End the streams of keys that are not good any more."""
@@ -210,8 +214,12 @@ class Hub:
             return
         audience.members.remove(subscription)
         self._clients -= 1
+        # Those without a client are kept for the one that comes back, the newest of them.
         if not audience.members:
-            del self._audiences[subscription.who.speaks_for]
+            self._audiences[audience.speaks_for] = self._audiences.pop(audience.speaks_for)
+            empty = [name for name, each in self._audiences.items() if not each.members]
+            if len(empty) > MAX_EMPTY:
+                del self._audiences[empty[0]]
 
     def _measure(self, drill_id: str, started_ns: int, done: Callable[[Acks], None]) -> Propagation:
         clients = {member.who for audience in self._audiences.values() for member in audience.members}
@@ -255,15 +263,17 @@ class Hub:
         views = self._owner.views(audience.credential)
         now: dict[_BudgetKey, BudgetView] = {(each.scope, each.window, each.unit): each for each in views}
         changed = [key for key, each in now.items() if audience.budgets.get(key) != each]
+        if changed:
+            self._next()
         audience.budgets = now
-        audience.changed = {key: audience.changed.get(key, 0) for key in now} | dict.fromkeys(changed, self._seq + 1)
+        audience.changed = {key: audience.changed.get(key, 0) for key in now} | dict.fromkeys(changed, self._seq)
         return [now[key] for key in changed]
 
     async def _tell_budgets(self, audience: _Audience) -> None:
         changed = self._look(audience)
         if changed:
             # What was looked at may be on its way to the disk only.
-            event_id = self._next()
+            event_id = self._id()
             await self._committer.durable()
             self._send(audience, Event(event_id, "budgets", ENCODE(BudgetsEvent(changed))))
 

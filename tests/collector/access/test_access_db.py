@@ -119,7 +119,8 @@ def as_format_1(db: Path) -> None:
         connection.execute("ALTER TABLE credential RENAME TO newer")
         connection.execute(made.replace("('agent', 'tenant', 'admin')", "('agent', 'admin')"))
         connection.execute("INSERT INTO credential SELECT * FROM newer")
-        connection.execute("DROP TABLE newer")
+        for later in ("newer", "first_use", "stop"):
+            connection.execute(f"DROP TABLE {later}")
         connection.execute("PRAGMA user_version = 1")
         with pytest.raises(sqlite3.IntegrityError):
             connection.execute("UPDATE credential SET kind = 'tenant'")

@@ -14,7 +14,7 @@ from schemas.ids import TenantPath
 from tests.collector.control.owned import CALL_NANO, CALL_USD, TRIAGE, Owned, OwnerProcess
 
 START = Callable[..., Owned]
-UNKNOWN = {"model": "a-model-nobody-knows", "provider": "nobody"}
+UNKNOWN: Any = {"model": "a-model-nobody-knows", "provider": "nobody"}
 
 
 def rules(answer: dict[str, Any]) -> list[str]:
@@ -163,7 +163,7 @@ def test_a_free_model_holds_tokens_where_they_are_limited_and_nothing_elsewhere(
 def test_a_hold_is_no_more_than_what_calls_usually_use_and_says_so(start: START) -> None:
     """LiteLLM #38647: worst-case holds clamp a budget of $25 of which nothing is spent."""
     owner = start(limits={"acme": {"daily": "25"}})
-    call: dict[str, object] = {"max_output_tokens": 1_000_000}
+    call: Any = {"max_output_tokens": 1_000_000}
     worst = owner.ask(**call)["hold"]
     assert (worst["amount_usd"], worst["basis"]) == ("10.002500000", "worst_case")
     assert owner.ask(**call)["verdict"] == "allow"

@@ -343,3 +343,78 @@ def test_a_restart_finds_every_hold_and_every_sum(open_book: OPEN) -> None:
     book.span(9, decision_id=settled.terms.decision_id)
     book.wait(15 * MINUTE)
     assert book.agent_day() == (5 + 9 + 10, 0)
+
+
+def test_every_window_of_every_scope_counts_tokens_beside_money(book: Book) -> None:
+    hold = book.hold(70, 900)
+    assert set(book.sums(unit="tokens").values()) == {(0, 900)}
+    assert len(book.sums(unit="tokens")) == 8
+    book.settle(hold, 60, 1000)
+    assert (book.agent_day(), book.agent_day(unit="tokens")) == ((60, 0), (1000, 0))
+    assert [entry.overdraw_tokens for entry in book.state.entries()] == [0, 100]
+    book.span((None, 950), decision_id=hold.terms.decision_id)
+    assert (book.agent_day(), book.agent_day(unit="tokens")) == ((60, 0), (950, 0))
+    book.restart()
+    assert (book.agent_day(), book.agent_day(unit="tokens")) == ((60, 0), (950, 0))
+
+
+def test_a_late_call_counts_its_tokens_in_its_own_day_of_the_tenants_zone(book: Book) -> None:
+    """LiteLLM #5651, #16057, #18582: windows that do not reset, or at the wrong hour. The clocks change this night."""
+    zoned = limits(tokens={"platform": 100, "acme/support": 100}, zone="Europe/Berlin")
+    book.set_limits(zoned)
+    book.wait(2 * DAY)
+    midnight = NOON + 11 * HOUR  # in Berlin, in winter time
+    for at, tokens in ((midnight - 1, 100), (midnight, 30), (midnight + 23 * HOUR - 1, 70), (midnight + 23 * HOUR, 5)):
+        book.spend(0, tokens, at=at)
+    assert [book.sums(at=at, unit="tokens")["platform", "daily"][0] for at in (NOON, midnight, midnight + DAY)] == [
+        100, 100, 5,
+    ]  # fmt: skip
+    assert {crossing.window_start for crossing in book.state.crossings(0)} == {midnight - DAY, midnight}
+
+
+def test_a_call_without_a_price_counts_its_tokens(book: Book) -> None:
+    book.set_limits(limits({"acme": 100}, tokens={"acme": 100}))
+    book.spend(0, 95)
+    assert isinstance(book.ask(100, 5), Hold)
+    assert [c.unit for c in book.ask(0, 1)] == ["tokens"]  # type: ignore[union-attr]
+
+
+def test_a_call_that_costs_nothing_is_not_refused_by_money_that_is_gone(book: Book) -> None:
+    book.set_limits(limits({"acme": 100}, tokens={"acme": 100}))
+    book.spend(200, 0)
+    assert isinstance(book.ask(0, 100), Hold)
+
+
+def test_what_a_call_takes_back_after_it_was_freed_is_overdraw(book: Book) -> None:
+    """Else a client that settles low and a span that says the truth would pass a limit, and nobody recorded it."""
+    book.set_limits(limits({"acme": 100}))
+    low = book.hold(100)
+    book.settle(low, 10)
+    book.hold(90)
+    book.restart()
+    book.span(60, decision_id=low.terms.decision_id)
+    assert book.sums()["acme", "daily"] == (60, 90)
+    assert sum(entry.overdraw for entry in book.state.entries()) == 50
+
+
+def test_a_hundred_unanswered_holds_leave_room_when_their_time_is_over(open_book: OPEN) -> None:
+    """LiteLLM #36926, #27735: refused in one process although nothing is spent."""
+    book = open_book(on_hold_expiry="release")
+    book.set_limits(limits({"platform": 100}, tokens={"platform": 100}))
+    for _ in range(100):
+        book.hold(1, 1)
+    assert not isinstance(book.ask(1, 1), Hold)
+    book.wait(15 * MINUTE)
+    assert isinstance(book.ask(100, 100), Hold)
+
+
+def test_raising_and_lowering_a_limit_re_bases_nothing(book: Book) -> None:
+    """LiteLLM PR#25646 (lifetime spend lost at a reset), #30460 (two stores that disagree)."""
+    book.spend(40, 40)
+    for limit in (50, 10, 10**6, 41):
+        book.set_limits(limits({"acme": limit}, tokens={"acme": limit}))
+        book.restart()
+        assert isinstance(book.ask(1, 1), Hold) is (limit > 40)
+        for hold in list(book.budgets._holds):
+            book.void(hold)
+    assert (book.agent_day(), book.agent_day(unit="tokens")) == ((40, 0), (40, 0))

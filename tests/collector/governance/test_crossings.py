@@ -5,8 +5,11 @@ Complaints of others covered here: mlflow/mlflow#26054 (a crossing by backfill n
 """
 
 import msgspec
+import pytest
 
+from collector.governance.holds import Hold
 from schemas.booking import Event
+from schemas.governance import Mode
 from tests.collector.governance.bookkeeping import DAY, HOUR, NOON, Book, limits
 
 
@@ -102,6 +105,39 @@ def test_a_limit_set_below_what_is_spent_is_told_at_once_but_not_for_past_days(b
     book.spend(85)
     book.set_limits(limits({"acme": 100}))
     assert told(book) == [("budget.daily.acme", "80")]
+
+
+def test_thresholds_are_measured_against_a_raised_limit_and_again_when_the_increase_ends(book: Book) -> None:
+    book.set_limits(limits({"acme": 100}))
+    book.spend(85)
+    book.increase(100, ns=HOUR)
+    book.spend(75)
+    assert [threshold for _, threshold in told(book)] == ["80", "80"]
+    book.wait(HOUR)
+    assert [threshold for _, threshold in told(book)] == ["80", "80", "90", "100"]
+    book.increase(100, ns=HOUR)
+    assert len(told(book)) == 4, "going back to a limit repeats nothing"
+
+
+def test_tokens_and_money_of_one_window_are_told_apart(book: Book) -> None:
+    book.set_limits(limits({"acme": 100}, tokens={"acme": 100}))
+    book.spend(85, 95)
+    tokens = "budget.daily.tokens.acme"
+    assert told(book) == [("budget.daily.acme", "80"), (tokens, "80"), (tokens, "90")]
+    assert not isinstance(book.ask(0, 6), Hold)
+    assert isinstance(book.ask(15, 5), Hold)
+    assert told(book)[3:] == [(tokens, "100"), ("budget.daily.acme", "90"), ("budget.daily.acme", "100")]
+    book.restart()
+    book.spend(1, 1)
+    assert len(told(book)) == 6
+
+
+@pytest.mark.parametrize("mode", ["observe", "warn"])
+def test_a_limit_that_refuses_nothing_is_still_told_when_it_is_reached(book: Book, mode: Mode) -> None:
+    book.set_limits(limits({"acme": 100}, mode=mode))
+    assert isinstance(book.ask(50), Hold)
+    assert isinstance(book.ask(500), Hold)
+    assert [threshold for _, threshold in told(book)] == ["80", "90", "100"]
 
 
 def test_a_crossing_says_whose_budget_how_much_and_until_when(book: Book) -> None:
