@@ -65,6 +65,11 @@ def control_budgets(served: Served, key: str, stack: ExitStack) -> Ask:
     return lambda: refusal(client.get("/v1/budgets", headers={"x-api-key": key}))
 
 
+def feedback_state(served: Served, key: str, stack: ExitStack) -> Ask:
+    client = stack.enter_context(httpx.Client(base_url=served.url("control")))
+    return lambda: refusal(client.get("/v1/feedback/state", headers={"x-api-key": key}))
+
+
 # A new door is a new row.
 DOORS = {
     "OTLP/HTTP": otlp_http,
@@ -72,6 +77,7 @@ DOORS = {
     "control: decisions": control_decisions,
     "control: a repeated question": control_repeated,
     "control: budgets": control_budgets,
+    "control: state of kills": feedback_state,
 }
 
 

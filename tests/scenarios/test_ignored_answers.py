@@ -127,6 +127,35 @@ def test_every_way_to_ignore_an_answer_is_found_and_honest_agents_are_not_mentio
     assert spend == {"poor": 3, "slow": 1, "swapper": 1, "sneak": 2, "honest": 4, "early": 1}
 
 
+def test_who_runs_on_after_a_kill_is_found_and_who_began_before_it_is_not(serve: Callable[..., Served]) -> None:
+    """peers.md U1: inject an agent that ignores the kill; no false finding for what started before."""
+    served = serve(settings=SETTINGS)
+    deaf, polite = Agent(served, "deaf"), Agent(served, "polite")
+    under_way = polite.call(polite.ask())
+    made = json.loads(served.run(
+        "kill", "--scope", "llm", "--target", "default/default", "--reason", "a loop", "--no-wait", "--json"
+    ))  # fmt: skip
+    time.sleep(0.5)
+    assert polite.ask()["verdict"] == "deny"
+    deaf.send(deaf.call(), deaf.call())
+    polite.send(under_way)
+    assert findings(served) == [("deaf", "adherence.after_kill")]
+    served.kill9()
+    served.restart()
+    deaf.send(deaf.call())
+    served.run("kill", "release", _id(made), "--reason", "mended")
+    time.sleep(0.5)
+    deaf.send(deaf.call(deaf.ask()))
+    assert findings(served) == [("deaf", "adherence.after_kill")] * 2
+    rows = served.report("activity", "--kind", "finding")["rows"]
+    assert [row["outcome"] for row in rows] == ["found", "continued"]
+    assert ["2 calls" in rows[0]["message"], "a call" in rows[1]["message"]] == [True, True]
+
+
+def _id(made: dict[str, Any]) -> str:
+    return str(made["id"] if "id" in made else made["kill"]["id"])
+
+
 def test_restarts_and_deliveries_again_add_no_finding_and_forget_no_refusal(serve: Callable[..., Served]) -> None:
     served = serve(settings=SETTINGS)
     agent = Agent(served, "poor", usd="0.000001")

@@ -36,8 +36,3 @@ def lately(kills: Kills, now_ns: int) -> list[Stop]:
         for row, release in kills.history()
         if release is None or now_ns - release.recorded_time <= _LATE_NS
     ]
-
-
-def concerns_agent(target: str, agent: str) -> bool:
-    """Whether a kill of this target stops all calls of an agent (ORG/TENANT/AGENT)."""
-    return target in {"platform", agent} or agent.startswith(f"{target}/")

@@ -14,15 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.columns import Bools, numpy_of, one
-from collector.governance.adherence.stops import CALL_SCOPES, Stop, concerns_agent
+from collector.governance.adherence.stops import CALL_SCOPES, Stop
 from collector.governance.kills import Identities
 from collector.state.rows import Ruling
+from schemas.kills import MODEL, TOOL, concerns
 
 Ints = npt.NDArray[np.int64]
 
 PATH = "path"
 """ORG/TENANT/AGENT of a suspect."""
-_MODEL_PREFIX = "model:"
 _NEVER = np.iinfo(np.int64).max
 
 
@@ -125,12 +125,11 @@ def _stopped(calls: pa.Table, agents: _Distinct, timed: Bools, watch: Watch) -> 
 
 
 def _concerned(calls: pa.Table, agents: _Distinct, target: str, identities: Identities) -> Bools:
-    kind, colon, name = target.partition(":")
-    if not colon:
-        return agents.where(lambda agent: concerns_agent(target, agent))
-    if f"{kind}:" != _MODEL_PREFIX:
+    if target.startswith(TOOL):
         return np.zeros(len(calls), np.bool_)
-    stopped = identities("", name)
+    if not target.startswith(MODEL):
+        return agents.where(lambda agent: concerns(target, agent))
+    stopped = identities("", target.removeprefix(MODEL))
     everywhere = np.ones(len(calls), np.bool_)
     which, models = _combinations(calls, everywhere, ("provider", "model", "request_model"))
     hit = [bool(stopped & _ids(identities, provider, *named)) for provider, *named in models]
