@@ -27,9 +27,8 @@ from schemas.control import (
     IncreaseView,
     SettleRequest,
 )
-from schemas.findings import FindingDetail
 from schemas.governance import AgentFile, OrgFile, PlatformFile, TenantFile
-from schemas.tables import LEDGER_COLUMNS, LEDGER_FORMAT, Column
+from schemas.tables import LEDGER_COLUMNS, LEDGER_FORMAT, Column, FindingDetail
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FOLDER = Path(__file__).parent

@@ -14,10 +14,9 @@ import msgspec
 from collector.governance import entries
 from collector.governance.windows import utc_text
 from collector.state.rows import Group, Row
-from schemas.findings import FindingDetail
 from schemas.ids import AgentPath
 from schemas.money import format_usd
-from schemas.tables import EntryKind
+from schemas.tables import EntryKind, FindingDetail
 
 _SAMPLES = 5
 _ENCODE = msgspec.msgpack.Encoder().encode

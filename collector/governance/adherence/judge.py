@@ -26,8 +26,8 @@ from collector.governance.holds import Call, Hold
 from collector.governance.kills import Identities
 from collector.governance.windows import utc_text
 from collector.state.rows import Asker, Group, Ruling, StoredHold
-from schemas.findings import FindingRule
 from schemas.ids import time_of
+from schemas.tables import FindingRule
 
 HOUR_NS = 3600 * 10**9
 # Decisions that the state is asked for, a booking. A flood of invented ones is a finding by then.

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from collector.governance.adherence.config import Config
 from collector.governance.adherence.findings import Breach, FindingBook, key_of
 from collector.governance.windows import utc_text
-from schemas.findings import FindingRule
+from schemas.tables import FindingRule
 
 _DAY_NS = 86_400 * 10**9
 # Keys in use at once, and names or hosts of one of them; beyond it the one that rested longest is forgotten.
