@@ -17,6 +17,7 @@ from collector.governance.config import Config, FallbackPrice
 from collector.governance.counters import NOTHING, Account, Amount, Counter, Counters
 from collector.governance.holds import Call, Hold, HoldBook, Terms, restored
 from collector.governance.limits import LimitBook, governance_file
+from collector.governance.notices import crossing_notice
 from collector.governance.sizes import Quote, Sample, Sizes
 from collector.governance.windows import slot_of
 from collector.state.rows import (
@@ -383,6 +384,7 @@ class Budgets:
             Crossing(counter.start, counter.scope, counter.window, counter.unit, threshold, counter.most, self._now)
         )
         self.group.event(entries.crossing_entry(counter, threshold, self._now))
+        self.group.notify(crossing_notice(counter, threshold, self._now))
 
 
 def _conflict(hold: Hold, wish: str) -> HoldConflict:

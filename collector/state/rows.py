@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from collector.state.notices import Notice
 from schemas.control import HoldBasis, Verdict
 from schemas.kills import KillScope
 
@@ -16,6 +17,7 @@ _ENCODE = msgspec.msgpack.Encoder().encode
 Row = dict[str, str | int | bool | None]
 HoldStatus = Literal["held", "settled", "void", "expired"]
 SettledBy = Literal["", "client", "span", "expiry"]
+DeliveryState = Literal["pending", "delivered", "failed"]
 HoldChangeKind = Literal["settle", "void", "expire", "correct", "close"]
 
 
@@ -209,6 +211,24 @@ class Booked(NamedTuple):
     dedupe: bytes
 
 
+class StoredNotice(NamedTuple):
+    """A notice and its number; a later one has a higher number."""
+
+    number: int
+    notice: Notice
+
+
+class Delivery(NamedTuple):
+    """How far one notice has come to one target. `error` is of the last attempt, `created` when the first was due."""
+
+    notice_number: int
+    target: str
+    state: DeliveryState
+    attempts: int
+    error: str
+    created: int
+
+
 class Keep(NamedTuple):
     """What pruning leaves: rows from these times on, and how many decisions, dedupe keys, rulings and findings."""
 
@@ -226,8 +246,9 @@ class Group:
     """Everything one transaction writes. Owned by the loop until it is handed to the committing thread."""
 
     __slots__ = (
-        "askers", "booked", "changes", "corrections", "crossings", "decisions", "ended", "events", "finals", "findings",
-        "holds", "increases", "kills", "lines", "meta", "named", "releases", "rulings", "spends",
+        "askers", "booked", "changes", "corrections", "crossings", "decisions", "deliveries", "ended", "events",
+        "finals", "findings", "holds", "increases", "kills", "lines", "meta", "named", "notices", "releases", "rulings",
+        "spends",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -249,6 +270,8 @@ class Group:
         self.askers: dict[str, Asker] = {}
         self.findings: dict[str, tuple[bytes, int]] = {}
         """A finding as it stands, and when it was last changed, by its key."""
+        self.notices: list[Notice] = []
+        self.deliveries: list[Delivery] = []
         self.kills: list[KillRow] = []
         self.releases: list[ReleaseRow] = []
         self.named: list[Named] = []
@@ -259,6 +282,10 @@ class Group:
     def event(self, row: Row) -> None:
         """Queue one ledger entry, encoded as a `schemas.booking.Event`."""
         self.events.append(_ENCODE({"row": row}))
+
+    def notify(self, notice: Notice) -> None:
+        """Let people know, once for each `key` there ever was; it is delivered after this group is durable."""
+        self.notices.append(notice)
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)

@@ -15,11 +15,16 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from collector.state import tables
+from collector.state.notices import Notice
 from collector.state.rows import (
     Asker,
     Booked,
     Crossing,
+    Delivery,
+    DeliveryState,
     Entry,
     Group,
     HoldChange,
@@ -34,6 +39,7 @@ from collector.state.rows import (
     Ruling,
     Spend,
     StoredHold,
+    StoredNotice,
 )
 from schemas.errors import ConfigError, Fatal
 
@@ -46,7 +52,7 @@ PRUNED_AT_ONCE = 500
 # The owner of a serve that was killed needs this long at most to write its last group and let go.
 LOCK_WAIT_S = 15.0
 
-
+_NOTICE = msgspec.msgpack.Decoder(Notice)
 _HOLD_COLUMNS = len(HoldRow._fields)
 
 
@@ -67,10 +73,13 @@ class State:
             self._open = undo.pop_all()
         self.last_event: int = newest or self.positions().outbox_taken
         """Id of the newest durable event. Written by the committing thread."""
+        self.last_notice: int = self._read(tables.LAST_NOTICE)[0][0]
+        """Number of the newest durable notice. Written by the committing thread."""
 
     def commit(self, group: Group) -> None:
         """Make a group durable, whole; raises `Fatal` when it may not be."""
         findings = [(key, *stored) for key, stored in group.findings.items()]
+        notices = [(notice.key, notice.time, msgspec.msgpack.encode(notice)) for notice in group.notices]
         spends = [(slot, *path, *amounts) for (*path, slot), amounts in group.spends.items()]
         with self._fatal("write"), _transaction(self._writer):
             for statement, rows in (
@@ -86,6 +95,8 @@ class State:
                 (tables.ADD_RULING, group.rulings),
                 (tables.PUT_ASKER, list(group.askers.values())),
                 (tables.PUT_FINDING, findings),
+                (tables.ADD_NOTICE, notices),
+                (tables.PUT_DELIVERY, group.deliveries),
                 (tables.ADD_KILL, group.kills),
                 (tables.ADD_RELEASE, group.releases),
                 (tables.ADD_NAMED, group.named),
@@ -96,17 +107,23 @@ class State:
                     self._writer.executemany(statement, rows)
             if group.booked is not None:
                 self._book(group.booked)
+            last_notice = self._writer.execute(tables.LAST_NOTICE).fetchone()[0] if notices else self.last_notice
         self.last_event += len(group.events)
+        self.last_notice = last_notice
 
     def prune(self, keep: Keep) -> bool:
         """Delete what nobody will ask for again, a bounded number of rows a call. True when more is left."""
         values = keep._asdict() | {"at_once": PRUNED_AT_ONCE, "dedupe_bytes": keep.dedupe_keys * DEDUPE_ITEM_BYTES}
         with self._fatal("prune"), _transaction(self._writer):
-            for statement in (tables.PRUNE_SPENDS, tables.PRUNE_CROSSINGS, tables.PRUNE_CHANGES, tables.PRUNE_ASKERS):
+            few = (
+                tables.PRUNE_SPENDS, tables.PRUNE_CROSSINGS, tables.PRUNE_CHANGES, tables.PRUNE_DELIVERIES,
+                tables.PRUNE_ASKERS,
+            )  # fmt: skip
+            for statement in few:
                 self._writer.execute(statement, values)
             bounded = (
                 tables.PRUNE_HOLDS, tables.PRUNE_LINES, tables.PRUNE_CORRECTIONS, tables.PRUNE_DECISIONS,
-                tables.PRUNE_DEDUPE, tables.PRUNE_RULINGS, tables.PRUNE_FINDINGS,
+                tables.PRUNE_DEDUPE, tables.PRUNE_NOTICES, tables.PRUNE_RULINGS, tables.PRUNE_FINDINGS,
             )  # fmt: skip
             most = max(self._writer.execute(statement, values).rowcount for statement in bounded)
         return most == PRUNED_AT_ONCE
@@ -160,6 +177,15 @@ class State:
     def decisions(self) -> list[KeptDecision]:
         """Kept answers, oldest first."""
         return [KeptDecision._make(row[1:]) for row in self._read("SELECT * FROM decisions ORDER BY id")]
+
+    def notices(self, after: int, limit: int) -> list[StoredNotice]:
+        """Durable notices with a number above `after`, oldest first."""
+        rows = self._read(tables.NOTICES, after, limit)
+        return [StoredNotice(number, _NOTICE.decode(notice)) for number, notice in rows]
+
+    def deliveries(self, state: DeliveryState, limit: int) -> list[Delivery]:
+        """The newest deliveries in this state, newest first."""
+        return [Delivery._make(row) for row in self._read(tables.DELIVERIES, state, limit)]
 
     def corrections(self, entry_ids: Sequence[bytes]) -> set[bytes]:
         """Those of these corrections that are durable."""
