@@ -11,7 +11,7 @@ LIMIT = Budget(100)
 
 
 def op(client: int, times: tuple[float, float], asked: object, answered: object = None) -> Operation:
-    return Operation(client, *times, asked, answered)  # type: ignore[arg-type]
+    return Operation(client, *times, asked, answered)
 
 
 GOOD = {

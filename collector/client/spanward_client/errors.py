@@ -75,8 +75,8 @@ class BudgetExceeded(Denied):
 
     @property
     def remaining_usd(self) -> Decimal | None:
-        """Limit − settled − held in USD; negative after an overdraw, `None` if not known."""
-        return self.budget.remaining if self.budget else None
+        """Limit − settled − held in USD; negative after an overdraw, `None` if not known or a budget of tokens."""
+        return self.budget.remaining if self.budget and self.budget.unit == "usd" else None
 
     def _sentences(self, decision: Decision) -> str:
         budget = decision.deciding_budget

@@ -102,7 +102,7 @@ class Recorder:
             returned = time.monotonic()
             assert answer.status_code == 200, answer.text
             told: dict[str, Any] = answer.json()
-            self.history.append(Operation(client, called, returned, asked, read(told)))  # type: ignore[arg-type]
+            self.history.append(Operation(client, called, returned, asked, read(told)))
             return told
 
     @property
@@ -131,7 +131,8 @@ def test_what_clients_see_over_a_kill_9_is_one_order_of_operations(prepare: Call
     assert is_linearizable(history, budget_step, Budget(LIMIT))
     sys.stdout.write(
         f"\n{len(history)} operations of {CLIENTS} clients, {len(lost)} without an answer, "
-        f"{recorder.repeats} repeated, {answers.count('deny')} refused: an order was found in {time.monotonic() - began:.2f} s\n"
+        f"{recorder.repeats} repeated, {answers.count('deny')} refused: an order was found in "
+        f"{time.monotonic() - began:.2f} s\n"
     )
     assert lost
     assert "deny" in answers

@@ -138,6 +138,8 @@ def test_a_limit_that_refuses_nothing_is_still_told_when_it_is_reached(book: Boo
     assert isinstance(book.ask(50), Hold)
     assert isinstance(book.ask(500), Hold)
     assert [threshold for _, threshold in told(book)] == ["80", "90", "100"]
+    # Who only observes asked not to be told.
+    assert len(book.state.notices(0, 10)) == (3 if mode == "warn" else 0)
 
 
 def test_a_crossing_says_whose_budget_how_much_and_until_when(book: Book) -> None:
