@@ -79,6 +79,8 @@ def test_whatever_the_openapi_lets_one_send_is_answered_as_it_says(owner: OwnerP
     def send(case: Case, key: str, *, known: bool) -> None:
         if known and "id" in (case.path_parameters or {}):
             case.path_parameters["id"] = hold
+        if known and key == owner.key and case.operation.path.startswith(("/v1/admin", "/v1/ledger")):
+            key = owner.admin
         headers = {"authorization": f"Bearer {key}", "x-spanward-key": key}
         response = case.call(headers=headers, session=session, timeout=60)
         statuses[response.status_code] += 1
