@@ -27,12 +27,32 @@ from schemas.control import (
     SettleRequest,
 )
 from schemas.governance import AgentFile, OrgFile, PlatformFile, TenantFile
+from schemas.kills import (
+    Ack,
+    BudgetsEvent,
+    Drill,
+    DrillEvent,
+    EndEvent,
+    KeyEvent,
+    KillList,
+    KillRequest,
+    KillsEvent,
+    PolicyEvent,
+    ReasonRequest,
+    Released,
+    Snapshot,
+)
 from schemas.tables import LEDGER_COLUMNS, LEDGER_FORMAT, Column
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FOLDER = Path(__file__).parent
 
 JsonSchema = dict[str, object]
+
+_KILL_MESSAGES = (
+    KillRequest, KillList, ReasonRequest, Released, Drill, Ack,
+    Snapshot, KillsEvent, BudgetsEvent, PolicyEvent, DrillEvent, KeyEvent, EndEvent,
+)  # fmt: skip
 
 _JSON_TYPES = {"string": "string", "int64": "integer", "bool": "boolean"}
 
@@ -59,6 +79,7 @@ def documents() -> dict[str, JsonSchema]:
                 IncreaseView,
                 BudgetsView,
                 ErrorBody,
+                *_KILL_MESSAGES,
             ),
         ),
     }

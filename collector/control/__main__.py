@@ -12,6 +12,7 @@ import gc
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -22,12 +23,13 @@ import uvloop
 
 from collector.control.process import Outside, Settings, run
 from schemas.errors import ConfigError, Fatal, SpanwardError
-from schemas.quantities import Duration, Size
+from schemas.quantities import read_quantity
 
 EXIT_CONFIG = 1
 EXIT_FATAL = 70
 _PR_SET_PDEATHSIG = 1
 _TIDY_S = 0.25
+_MAX_FILES = 65_536
 
 
 def main() -> int:
@@ -38,6 +40,7 @@ def main() -> int:
     given = arguments.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     _end_with_parent()
+    _open_files()
     try:
         settings = _settings(sys.stdin.buffer.read())
         connections = [socket.socket(fileno=int(number)) for number in given.fd.split(",")]
@@ -87,17 +90,18 @@ def _end_with_parent() -> None:
         sys.exit(EXIT_FATAL)
 
 
+def _open_files() -> None:
+    """Each client that listens takes a descriptor, and the usual soft limit of 1,024 is what `select` could count."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MAX_FILES if most == resource.RLIM_INFINITY else min(most, _MAX_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
 def _settings(text: bytes) -> Settings:
     try:
-        return msgspec.json.decode(text, type=Settings, dec_hook=_quantity)
+        return msgspec.json.decode(text, type=Settings, dec_hook=read_quantity)
     except msgspec.DecodeError as error:
         raise ConfigError(f"The settings on standard input cannot be read: {error}.") from None
-
-
-def _quantity(kind: type, text: object) -> object:
-    if kind in (Duration, Size) and isinstance(text, str):
-        return kind(text)
-    raise TypeError(f"{kind.__name__} is not a setting")
 
 
 if __name__ == "__main__":

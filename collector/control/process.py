@@ -25,6 +25,7 @@ from collector.control.doors.agents import AgentPages
 from collector.control.doors.api import Api
 from collector.control.doors.budgets import BudgetPages
 from collector.control.doors.config import Config
+from collector.control.doors.notices import NoticePages
 from collector.control.doors.operators import OperatorPages, Operators
 from collector.control.doors.request import Route
 from collector.control.feedback.hub import Hub, Sources
@@ -41,6 +42,8 @@ from collector.governance.budgets import Budgets
 from collector.governance.budgets import Config as BudgetsConfig
 from collector.governance.kills import Kills, Names
 from collector.http import HttpServer, address, bind
+from collector.notifications.config import Config as NotificationsConfig
+from collector.notifications.outbox import NoticeOutbox
 from collector.pricing.config import Settings as PricingSettings
 from collector.pricing.identity import Models
 from collector.processors.price_book import price_book
@@ -62,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     control: Config = Config()
     budgets: BudgetsConfig = BudgetsConfig()
     pricing: PricingSettings = PricingSettings()
+    notifications: NotificationsConfig = NotificationsConfig()
     dedupe_keys: int
     operator_token: str
 
@@ -77,6 +81,7 @@ class Running(NamedTuple):
     door: IngestDoor
     keys_follower: KeyFollower
     governance: GovernanceFollower
+    notices: NoticeOutbox
     hub: Hub
     switch: Switch
     authenticate: Callable[[str], Credential]
@@ -119,6 +124,7 @@ async def _serve(running: Running, settings: Settings, outside: Outside, loop: _
     def durable() -> None:
         running.door.committed()
         running.hub.committed()
+        running.notices.wake()
 
     committer.on_durable = durable
     tasks.create_task(committer.run())
@@ -139,6 +145,7 @@ async def _serve(running: Running, settings: Settings, outside: Outside, loop: _
     running.seals.close()
     running.hub.close()
     await server.stop()
+    await running.notices.stop()
     for task in background:
         task.cancel()
     committer.stop()
@@ -154,6 +161,7 @@ def _routes(running: Running, settings: Settings) -> list[Route]:
         *FeedbackPages(running.hub, settings.control).routes(),
         *KillPages(running.switch, operators, committer, settings.control).routes(),
         *OperatorPages(running.corrections, running.seals, operators, settings.control).routes(),
+        *NoticePages(running.notices, operators, settings.control, clock=time.time_ns).routes(),
     ]
 
 
@@ -186,7 +194,8 @@ def _restore(data_dir: Path, settings: Settings, stack: ExitStack) -> Running:
     credentials = Credentials(keys.authenticate, recheck_ns=control.key_recheck.ns, clock=clock)
     hub = Hub(Sources(kills, owner, committer, credentials.of), control.feedback)
     return Running(
-        parts, owner, corrections, keys, seals, door, KeyFollower(keys, state, committer), governance, hub,
+        parts, owner, corrections, keys, seals, door, KeyFollower(keys, state, committer), governance,
+        NoticeOutbox(settings.notifications, state, committer, clock=clock), hub,
         Switch(parts, hub, keys, models, clock=clock), credentials.of,
     )  # fmt: skip
 
@@ -216,6 +225,7 @@ def _background(running: Running, settings: Settings, outside: Outside) -> list[
         _every(_PRUNE_S, prune),
         _every(follow_s, running.keys_follower.poll),
         _every(follow_s, running.governance.poll),
+        running.notices.run(),
         _every(follow_s, running.switch.mirror),
         _every(follow_s, running.hub.check_keys),
         _every(settings.control.feedback.budget_interval.seconds, running.hub.look),

@@ -17,6 +17,7 @@ from collector.governance.config import Config, FallbackPrice
 from collector.governance.counters import NOTHING, Account, Amount, Counter, Counters
 from collector.governance.holds import Call, Hold, HoldBook, Terms, restored
 from collector.governance.limits import LimitBook, governance_file
+from collector.governance.notices import crossing_notice
 from collector.governance.sizes import Quote, Sample, Sizes
 from collector.governance.windows import slot_of
 from collector.state.rows import (
@@ -78,17 +79,19 @@ class Budgets:
 
     def exceeded(self, account: Account, amount: Amount, now_ns: int) -> list[Counter]:
         """The budgets a hold of this amount would break now. What a call does not use breaks nothing."""
-        self._counters.place(account, now_ns)
+        in_usd, in_tokens = self._counters.place(account, now_ns).capped
         usd, tokens = amount
-        over = [c for c in account.usd if c.settled + c.held + usd > c.cap] if usd else []
-        if tokens:
-            over += [c for c in account.limited if c.unit == "tokens" and c.settled + c.held + tokens > c.cap]
+        over = [c for c in in_usd if c.settled + c.held + usd > c.cap] if usd else []
+        if in_tokens and tokens:
+            over += [c for c in in_tokens if c.settled + c.held + tokens > c.cap]
         return over
 
     def warned(self, account: Account, amount: Amount, now_ns: int) -> list[Counter]:
         """The budgets that only warn, and that this amount does not fit into now."""
         warned = self._counters.place(account, now_ns).warned
-        used = dict(zip(UNITS, amount, strict=True)) if warned else {}
+        if not warned:
+            return []
+        used = dict(zip(UNITS, amount, strict=True))
         return [c for c in warned if used[c.unit] and c.settled + c.held + used[c.unit] > c.most]
 
     def limited(self, account: Account, now_ns: int) -> Sequence[Counter]:
@@ -370,6 +373,8 @@ class Budgets:
             Crossing(counter.start, counter.scope, counter.window, counter.unit, threshold, counter.most, self._now)
         )
         self.group.event(entries.crossing_entry(counter, threshold, self._now))
+        if counter.mode != "observe":
+            self.group.notify(crossing_notice(counter, threshold, self._now))
 
 
 def _conflict(hold: Hold, wish: str) -> HoldConflict:

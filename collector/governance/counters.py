@@ -15,7 +15,7 @@ from typing import NamedTuple
 from collector.governance.limits import LimitBook
 from collector.governance.windows import WINDOW_KINDS, Window, WindowKind, windows_at
 from schemas.governance import UNITS, Mode, Unit
-from schemas.ids import AgentPath
+from schemas.ids import PLATFORM, AgentPath
 from schemas.money import MAX_NANO_USD
 
 THRESHOLDS = (80, 90, 100)
@@ -78,7 +78,7 @@ Counted = tuple[Counter, ...]
 class Account:
     """One agent, and the counters of the windows it was last asked about, the platform's first."""
 
-    __slots__ = ("limited", "path", "scopes", "since", "text", "tokens", "until", "usd", "warned")
+    __slots__ = ("capped", "limited", "path", "scopes", "since", "text", "tokens", "until", "usd", "warned")
 
     def __init__(self, path: AgentPath) -> None:
         self.path = path
@@ -91,6 +91,8 @@ class Account:
         self.since = self.until = 0
         self.usd: Counted = ()
         self.tokens: Counted = ()
+        self.capped: tuple[Counted, Counted] = ((), ())
+        """Those a hold may not take over their cap, USD and tokens: enforced, and the platform's USD in any case."""
         self.limited: Counted = ()
         """Those of either unit that have a limit."""
         self.warned: Counted = ()
@@ -213,6 +215,12 @@ class Counters:
             tuple(self._counter(scope, kind, unit, window) for scope, kind, window in pairs) for unit in UNITS
         )
         account.limited = tuple(c for c in chain(account.usd, account.tokens) if c.limit is not None)
+        capped = [c for c in account.limited if c.mode == "enforce"]
+        unlimited = [c for c in account.usd if c.scope == PLATFORM and c not in capped]
+        account.capped = (
+            tuple(c for c in [*unlimited, *capped] if c.unit == "usd"),
+            tuple(c for c in capped if c.unit == "tokens"),
+        )
         account.warned = tuple(c for c in account.limited if c.mode == "warn")
 
     def _counter(self, scope: str, kind: WindowKind, unit: Unit, window: Window) -> Counter:

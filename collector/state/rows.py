@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from collector.state.notices import Notice
 from schemas.control import HoldBasis
 from schemas.kills import KillScope
 
@@ -16,6 +17,7 @@ _ENCODE = msgspec.msgpack.Encoder().encode
 Row = dict[str, str | int | bool | None]
 HoldStatus = Literal["held", "settled", "void", "expired"]
 SettledBy = Literal["", "client", "span", "expiry"]
+DeliveryState = Literal["pending", "delivered", "failed"]
 HoldChangeKind = Literal["settle", "void", "expire", "correct", "close"]
 
 
@@ -189,6 +191,24 @@ class Booked(NamedTuple):
     dedupe: bytes
 
 
+class StoredNotice(NamedTuple):
+    """A notice and its number; a later one has a higher number."""
+
+    number: int
+    notice: Notice
+
+
+class Delivery(NamedTuple):
+    """How far one notice has come to one target. `error` is of the last attempt, `created` when the first was due."""
+
+    notice_number: int
+    target: str
+    state: DeliveryState
+    attempts: int
+    error: str
+    created: int
+
+
 class Keep(NamedTuple):
     """What pruning leaves: rows from these times on, and how many decisions and dedupe keys."""
 
@@ -203,8 +223,8 @@ class Group:
     """Everything one transaction writes. Owned by the loop until it is handed to the committing thread."""
 
     __slots__ = (
-        "booked", "changes", "corrections", "crossings", "decisions", "ended", "events", "finals", "holds",
-        "increases", "kills", "lines", "meta", "named", "releases", "spends",
+        "booked", "changes", "corrections", "crossings", "decisions", "deliveries", "ended", "events", "finals",
+        "holds", "increases", "kills", "lines", "meta", "named", "notices", "releases", "spends",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -222,6 +242,8 @@ class Group:
         self.ended: list[str] = []
         """Ids of the increases whose time is over."""
         self.decisions: list[KeptDecision] = []
+        self.notices: list[Notice] = []
+        self.deliveries: list[Delivery] = []
         self.kills: list[KillRow] = []
         self.releases: list[ReleaseRow] = []
         self.named: list[Named] = []
@@ -232,6 +254,10 @@ class Group:
     def event(self, row: Row) -> None:
         """Queue one ledger entry, encoded as a `schemas.booking.Event`."""
         self.events.append(_ENCODE({"row": row}))
+
+    def notify(self, notice: Notice) -> None:
+        """Let people know, once for each `key` there ever was; it is delivered after this group is durable."""
+        self.notices.append(notice)
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)

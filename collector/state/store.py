@@ -15,10 +15,15 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from collector.state import tables
+from collector.state.notices import Notice
 from collector.state.rows import (
     Booked,
     Crossing,
+    Delivery,
+    DeliveryState,
     Entry,
     Group,
     HoldChange,
@@ -32,6 +37,7 @@ from collector.state.rows import (
     ReleaseRow,
     Spend,
     StoredHold,
+    StoredNotice,
 )
 from schemas.errors import ConfigError, Fatal
 
@@ -44,7 +50,7 @@ PRUNED_AT_ONCE = 500
 # The owner of a serve that was killed needs this long at most to write its last group and let go.
 LOCK_WAIT_S = 15.0
 
-
+_NOTICE = msgspec.msgpack.Decoder(Notice)
 _HOLD_COLUMNS = len(HoldRow._fields)
 
 
@@ -65,9 +71,12 @@ class State:
             self._open = undo.pop_all()
         self.last_event: int = newest or self.positions().outbox_taken
         """Id of the newest durable event. Written by the committing thread."""
+        self.last_notice: int = self._read(tables.LAST_NOTICE)[0][0]
+        """Number of the newest durable notice. Written by the committing thread."""
 
     def commit(self, group: Group) -> None:
         """Make a group durable, whole; raises `Fatal` when it may not be."""
+        notices = [(notice.key, notice.time, msgspec.msgpack.encode(notice)) for notice in group.notices]
         spends = [(slot, *path, *amounts) for (*path, slot), amounts in group.spends.items()]
         with self._fatal("write"), _transaction(self._writer):
             for statement, rows in (
@@ -80,6 +89,8 @@ class State:
                 (tables.ADD_INCREASE, group.increases),
                 (tables.END_INCREASE, [(increase_id,) for increase_id in group.ended]),
                 (tables.ADD_DECISION, group.decisions),
+                (tables.ADD_NOTICE, notices),
+                (tables.PUT_DELIVERY, group.deliveries),
                 (tables.ADD_KILL, group.kills),
                 (tables.ADD_RELEASE, group.releases),
                 (tables.ADD_NAMED, group.named),
@@ -90,17 +101,20 @@ class State:
                     self._writer.executemany(statement, rows)
             if group.booked is not None:
                 self._book(group.booked)
+            last_notice = self._writer.execute(tables.LAST_NOTICE).fetchone()[0] if notices else self.last_notice
         self.last_event += len(group.events)
+        self.last_notice = last_notice
 
     def prune(self, keep: Keep) -> bool:
         """Delete what nobody will ask for again, a bounded number of rows a call. True when more is left."""
         values = keep._asdict() | {"at_once": PRUNED_AT_ONCE, "dedupe_bytes": keep.dedupe_keys * DEDUPE_ITEM_BYTES}
         with self._fatal("prune"), _transaction(self._writer):
-            for statement in (tables.PRUNE_SPENDS, tables.PRUNE_CROSSINGS, tables.PRUNE_CHANGES):
+            few = (tables.PRUNE_SPENDS, tables.PRUNE_CROSSINGS, tables.PRUNE_CHANGES, tables.PRUNE_DELIVERIES)
+            for statement in few:
                 self._writer.execute(statement, values)
             bounded = (
                 tables.PRUNE_HOLDS, tables.PRUNE_LINES, tables.PRUNE_CORRECTIONS, tables.PRUNE_DECISIONS,
-                tables.PRUNE_DEDUPE,
+                tables.PRUNE_DEDUPE, tables.PRUNE_NOTICES,
             )  # fmt: skip
             most = max(self._writer.execute(statement, values).rowcount for statement in bounded)
         return most == PRUNED_AT_ONCE
@@ -137,6 +151,15 @@ class State:
     def decisions(self) -> list[KeptDecision]:
         """Kept answers, oldest first."""
         return [KeptDecision._make(row[1:]) for row in self._read("SELECT * FROM decisions ORDER BY id")]
+
+    def notices(self, after: int, limit: int) -> list[StoredNotice]:
+        """Durable notices with a number above `after`, oldest first."""
+        rows = self._read(tables.NOTICES, after, limit)
+        return [StoredNotice(number, _NOTICE.decode(notice)) for number, notice in rows]
+
+    def deliveries(self, state: DeliveryState, limit: int) -> list[Delivery]:
+        """The newest deliveries in this state, newest first."""
+        return [Delivery._make(row) for row in self._read(tables.DELIVERIES, state, limit)]
 
     def corrections(self, entry_ids: Sequence[bytes]) -> set[bytes]:
         """Those of these corrections that are durable."""

@@ -6,7 +6,7 @@ re-baseline. How it came to be is `budget_entries`: holds, their changes and lin
 are only ever added; triggers keep them from being changed.
 """
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 # Applied once a row, so that a chunk sent again changes nothing; its only order is age.
 _CORRECTIONS_SQL = """
@@ -15,6 +15,26 @@ CREATE TABLE corrections (
     entry_id BLOB NOT NULL UNIQUE,
     recorded_time INTEGER NOT NULL
 ) STRICT;
+"""
+# A notice is known by its key for as long as it is kept; its number is never used again.
+_NOTICES_SQL = """
+CREATE TABLE notices (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL UNIQUE,
+    time INTEGER NOT NULL,
+    notice BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE deliveries (
+    notice_number INTEGER NOT NULL,
+    target TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'delivered', 'failed')),
+    attempts INTEGER NOT NULL,
+    error TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    PRIMARY KEY (notice_number, target)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX unfinished_deliveries ON deliveries (state, notice_number) WHERE state <> 'delivered';
 """
 _FIRST_SQL = """
 CREATE TABLE meta (
@@ -232,7 +252,7 @@ CREATE TABLE increases (
     reason TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
-STEPS = (_FIRST_SQL, _CORRECTIONS_SQL, _TOKENS_SQL, _KILLS_SQL)
+STEPS = (_FIRST_SQL, _CORRECTIONS_SQL, _TOKENS_SQL, _KILLS_SQL, _NOTICES_SQL)
 """What brings a file of each version, the empty one first, to the next."""
 
 # A slot's sum stops at the largest amount of `schemas.money` instead of overflowing 64 bits: a
@@ -251,6 +271,8 @@ ADD_INCREASE = "INSERT INTO increases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 END_INCREASE = "DELETE FROM increases WHERE id = ?"
 ADD_DECISION = "INSERT INTO decisions VALUES (NULL, ?, ?, ?, ?, ?)"
 ADD_CORRECTION = "INSERT INTO corrections VALUES (NULL, ?, ?)"
+ADD_NOTICE = "INSERT OR IGNORE INTO notices (key, time, notice) VALUES (?, ?, ?)"
+PUT_DELIVERY = "INSERT OR REPLACE INTO deliveries VALUES (?, ?, ?, ?, ?, ?)"
 ADD_KILL = "INSERT INTO kills VALUES (?, ?, ?, ?, ?, ?, ?)"
 ADD_RELEASE = "INSERT INTO kill_releases VALUES (?, ?, ?, ?, ?)"
 ADD_NAMED = "INSERT OR IGNORE INTO named VALUES (?, ?)"
@@ -263,6 +285,9 @@ INSERT INTO dedupe SELECT :frame, :keys,
     length(:keys) + coalesce((SELECT total FROM dedupe ORDER BY journal_frame DESC LIMIT 1), 0)
 """
 
+LAST_NOTICE = "SELECT coalesce(max(id), 0) FROM notices"
+NOTICES = "SELECT id, notice FROM notices WHERE id > ? ORDER BY id LIMIT ?"
+DELIVERIES = "SELECT * FROM deliveries WHERE state = ? ORDER BY notice_number DESC LIMIT ?"
 CORRECTIONS = "SELECT entry_id FROM corrections WHERE entry_id IN ({})"
 HOLD = "SELECT * FROM hold_states WHERE id = ?"
 OPEN_HOLDS = "SELECT * FROM hold_states WHERE hold_id IS NULL OR final = 0 ORDER BY created, id"
@@ -308,6 +333,17 @@ WHERE id IN (SELECT id FROM decisions ORDER BY id LIMIT :at_once)
 """
 PRUNE_SPENDS = "DELETE FROM spends WHERE slot_time < :spends_since"
 PRUNE_CROSSINGS = "DELETE FROM crossings WHERE window_start < :spends_since"
+# Both are kept as long as a budget's window can be measured again, so that nothing is told twice.
+PRUNE_DELIVERIES = """
+DELETE FROM deliveries WHERE state <> 'pending' AND notice_number IN (
+    SELECT id FROM (SELECT id, time FROM notices ORDER BY id LIMIT :at_once) WHERE time < :spends_since
+)
+"""
+PRUNE_NOTICES = """
+DELETE FROM notices
+WHERE id IN (SELECT id FROM notices ORDER BY id LIMIT :at_once) AND time < :spends_since
+    AND NOT EXISTS (SELECT 1 FROM deliveries WHERE notice_number = notices.id)
+"""
 # A booking goes when the bookings after it fill the window.
 PRUNE_DEDUPE = """
 DELETE FROM dedupe

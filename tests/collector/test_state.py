@@ -8,12 +8,15 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from collector.state import tables
+from collector.state.notices import Notice
 from collector.state.rows import (
     Booked,
     Crossing,
+    Delivery,
     Entry,
     Group,
     HoldChange,
@@ -35,6 +38,8 @@ from schemas.errors import ConfigError, Fatal
 HOLD = HoldRow(
     "hold_1", "dec_1", "key", "acme", "support", "triage", "openai", "gpt-4o", "worst_case", 100, 200, 50, 900
 )  # fmt: skip
+NOTICE = Notice("budget.alert", "acme|daily|80", "acme", "info", "A title", "A text.", {"threshold": 80}, 5)
+DELIVERY = Delivery(1, "ops", "pending", 2, "It answered 500.", 6)
 KILL = KillRow("kill_1", "all", "acme", "a loop", "user:ops", 100, 1)
 RELEASE = ReleaseRow("kill_1", "mended", "user:ops", 200, 2)
 CHANGE = HoldChange(
@@ -67,6 +72,8 @@ def filled() -> Group:
     group.increases.append(INCREASE)
     group.decisions.append(KeptDecision("key", "once", b"digest", b"{}", 5))
     group.corrections.append((CORRECTION, 5))
+    group.notify(NOTICE)
+    group.deliveries.append(DELIVERY)
     group.kills.append(KILL)
     group.releases.append(RELEASE)
     group.named.append(Named("tool", "shell"))
@@ -89,6 +96,9 @@ def test_everything_in_a_group_comes_back_after_a_restart(path: Path) -> None:
     assert again.increases() == [INCREASE]
     assert again.decisions() == [KeptDecision("key", "once", b"digest", b"{}", 5)]
     assert again.corrections([CORRECTION]) == {CORRECTION}
+    assert again.notices(0, 10) == [(1, NOTICE)]
+    assert again.last_notice == 1
+    assert again.deliveries("pending", 10) == [DELIVERY]
     assert (again.kills(), again.releases(), again.named()) == ([KILL], [RELEASE], [Named("tool", "shell")])
     assert again.meta("name") == b"value"
     assert again.positions() == Positions(3, 4, 0)
@@ -210,6 +220,33 @@ def test_event_ids_are_dense_and_never_used_again(path: Path) -> None:
     again.close()
 
 
+def test_a_notice_of_the_same_key_is_told_once_and_a_number_is_never_used_again(path: Path) -> None:
+    for _ in range(2):
+        with contextlib.closing(State(path)) as state:
+            group = Group()
+            group.notify(NOTICE)
+            group.notify(msgspec.structs.replace(NOTICE, title="The same again"))
+            state.commit(group)
+            assert (state.notices(0, 10), state.last_notice) == ([(1, NOTICE)], 1)
+    with contextlib.closing(State(path)) as state:
+        state.prune(ALL._replace(spends_since=6))
+        assert state.notices(0, 10) == []
+        group = Group()
+        group.notify(NOTICE)
+        state.commit(group)
+        (again,) = state.notices(0, 10)
+        assert again.number == state.last_notice > 1
+
+
+def test_a_delivery_is_known_by_how_far_it_came(state: State) -> None:
+    state.commit(filled())
+    group = Group()
+    group.deliveries = [DELIVERY._replace(state="delivered", attempts=3, error="")]
+    state.commit(group)
+    assert state.deliveries("pending", 10) == []
+    assert [row.attempts for row in state.deliveries("delivered", 10)] == [3]
+
+
 def test_taken_events_stay_taken_when_an_older_booking_is_seen(state: State) -> None:
     for taken in (2, 1):
         group = Group()
@@ -228,6 +265,8 @@ def test_pruning_leaves_what_was_asked_for(state: State) -> None:
         group.decisions = [KeptDecision("key", str(number), b"", b"", number)]
         group.crossings = [Crossing(number * 900, "acme", "daily", "usd", 80, 100, 5)]
         group.corrections = [(bytes([number]) * 16, number)]
+        group.notices = [msgspec.structs.replace(NOTICE, key=str(number), time=number * 900)]
+        group.deliveries = [Delivery(number + 1, "ops", "pending" if number == 1 else "delivered", 1, "", 0)]
         group.booked = Booked(Positions(1, number + 1, 0), bytes([number]) * DEDUPE_ITEM_BYTES)
         state.commit(group)
     state.prune(ALL)
@@ -239,6 +278,8 @@ def test_pruning_leaves_what_was_asked_for(state: State) -> None:
     assert sorted(entry.kind for entry in state.entries()) == ["hold", "hold", "settle", "settle", "spend", "spend"]
     assert [decision.idempotency_key for decision in state.decisions()] == ["2", "3"]
     assert [keys[0] for keys in state.dedupe()] == [2, 3]
+    assert [found.notice.key for found in state.notices(0, 10)] == ["1", "2", "3"], "one is not delivered yet"
+    assert [row.notice_number for row in state.deliveries("delivered", 10)] == [4, 3]
     assert {entry_id[0] for entry_id in state.corrections([bytes([number]) * 16 for number in range(4)])} == {2, 3}
 
 

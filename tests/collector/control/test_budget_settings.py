@@ -27,7 +27,8 @@ def rules(answer: dict[str, Any]) -> list[str]:
 def test_any_one_limit_of_any_scope_window_and_unit_refuses_the_third_call(
     start: START, scope: str, window: str, limit: dict[str, object]
 ) -> None:
-    """LiteLLM #11083, #9658 (an early return skipped the rest), envoyproxy/ai-gateway#2460 (counted, never enforced).
+    """LiteLLM #11083, #9658 (an early return skipped the rest), envoyproxy/ai-gateway#2460 (counted, never enforced;
+    also #680, #2394, #1754 there).
 
     agentgateway#2626 wants limits in cost and not in tokens alone: here one call is held to both.
     """

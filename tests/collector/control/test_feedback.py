@@ -64,6 +64,7 @@ def test_every_kill_and_release_is_told_to_everybody_with_the_kills_that_concern
     owner = quick(start)
     beta = owner.new_key("beta/ops/bot")
     tenant = owner.store.create_tenant_key(TenantPath("acme", "support"), actor="user:test")[0]
+    owner.eventually(lambda: owner.get("/v1/feedback/state", key=tenant).status_code == 200)
     streams = [listen(owner), listen(owner, key=beta), listen(owner, key=tenant), listen(owner, key=owner.admin)]
     made = kill(owner, TRIAGE)
     told = [stream.event("kills").data for stream in streams]

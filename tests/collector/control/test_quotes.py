@@ -38,6 +38,7 @@ def quotes(**config: object) -> Quotes:
 def test_a_quote_equals_the_price_lists_own_calculation(
     model: tuple[str, str], input_tokens: int, output_tokens: int
 ) -> None:
+    """LiteLLM #40002: the price of the wrong tier in the hold."""
     prices = BOOK.lookup(Asked(*model), NOW)
     assert prices is not None
     request = DecisionRequest(

@@ -413,5 +413,5 @@ UNITS: tuple[tuple[Unit, int], ...] = (("usd", USD), ("tokens", TOKENS))
 
 TestBudgets = BudgetsMachine.TestCase
 TestBudgets.settings = settings(
-    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=250, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -194,7 +194,8 @@ ACTS = st.lists(
 @given(acts=ACTS)
 def test_what_is_in_force_is_what_was_killed_and_not_released_whatever_happens_in_between(acts: list[Any]) -> None:
     """cmcp#665: a restart lifts blocks that are in memory; LiteLLM #25553: a stale write brings a key back."""
-    kills, model = Kills(MODELS.identities), {}
+    kills = Kills(MODELS.identities)
+    model: dict[tuple[str, str], str] = {}
     rows: list[KillRow] = []
     releases: list[ReleaseRow] = []
     for now, act in enumerate(acts):
