@@ -75,8 +75,8 @@ async def _tidy() -> None:
         await asyncio.sleep(_TIDY_S)
 
 
-def _announce(url: str) -> None:
-    sys.stdout.write(json.dumps({"control": url}) + "\n")
+def _announce(endpoints: dict[str, str]) -> None:
+    sys.stdout.write(json.dumps(endpoints) + "\n")
     sys.stdout.flush()
 
 

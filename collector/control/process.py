@@ -23,8 +23,14 @@ from collector.control.corrections import CorrectionBook
 from collector.control.credentials import Credentials
 from collector.control.doors.agents import AgentPages
 from collector.control.doors.api import Api
+from collector.control.doors.asking import Asker
+from collector.control.doors.authzen import AuthzenPages
 from collector.control.doors.budgets import BudgetPages
 from collector.control.doors.config import Config
+from collector.control.doors.gateways.forward_auth import ForwardAuthPages
+from collector.control.doors.grpc.control import ControlService
+from collector.control.doors.grpc.ext_authz import ExtAuthz
+from collector.control.doors.grpc.server import GrpcDoor
 from collector.control.doors.notices import NoticePages
 from collector.control.doors.operators import OperatorPages, Operators
 from collector.control.doors.request import Route
@@ -88,11 +94,11 @@ class Running(NamedTuple):
 
 
 class Outside(NamedTuple):
-    """Connections to ingest, what ends the process, and who is told the URL once questions are answered."""
+    """Connections to ingest, what ends the process, and who is told the addresses once questions are answered."""
 
     connections: list[socket.socket]
     stop: asyncio.Event
-    announce: Callable[[str], None]
+    announce: Callable[[dict[str, str]], None]
 
 
 async def run(data_dir: Path, settings: Settings, outside: Outside) -> None:
@@ -128,7 +134,8 @@ async def _serve(running: Running, settings: Settings, outside: Outside, loop: _
 
     committer.on_durable = durable
     tasks.create_task(committer.run())
-    routes = _routes(running, settings)
+    asker = Asker(running.owner, running.authenticate)
+    routes = _routes(running, settings, asker)
 
     def on_fatal(error: Exception) -> None:
         tasks.create_task(_fail(error))
@@ -139,11 +146,17 @@ async def _serve(running: Running, settings: Settings, outside: Outside, loop: _
     await committer.durable()
     server = HttpServer(Api(routes, on_fatal=on_fatal), loop.listener)
     await server.start()
+    endpoints = {"control": f"http://{address(loop.listener)}"}
+    door = _grpc_door(running, asker, settings.control, on_fatal)
+    if door is not None:
+        endpoints["control_grpc"] = await door.start()
     background = [tasks.create_task(each) for each in _background(running, settings, outside)]
-    outside.announce(f"http://{address(loop.listener)}")
+    outside.announce(endpoints)
     await outside.stop.wait()
     running.seals.close()
     running.hub.close()
+    if door is not None:
+        await door.stop()
     await server.stop()
     await running.notices.stop()
     for task in background:
@@ -151,7 +164,14 @@ async def _serve(running: Running, settings: Settings, outside: Outside, loop: _
     committer.stop()
 
 
-def _routes(running: Running, settings: Settings) -> list[Route]:
+def routes_of(data_dir: Path, settings: Settings) -> list[Route]:
+    """Everything an owner of that data directory would serve, to be described and not to be served."""
+    with ExitStack() as stack:
+        running = _restore(data_dir, settings, stack)
+        return _routes(running, settings, Asker(running.owner, running.authenticate))
+
+
+def _routes(running: Running, settings: Settings, asker: Asker) -> list[Route]:
     """Everything the endpoint serves."""
     operators = Operators(running.authenticate, settings.operator_token)
     committer = running.parts.committer
@@ -161,8 +181,19 @@ def _routes(running: Running, settings: Settings) -> list[Route]:
         *FeedbackPages(running.hub, settings.control).routes(),
         *KillPages(running.switch, operators, committer, settings.control).routes(),
         *OperatorPages(running.corrections, running.seals, operators, settings.control).routes(),
+        *AuthzenPages(asker, settings.control).routes(),
+        *ForwardAuthPages(asker, settings.control).routes(),
         *NoticePages(running.notices, operators, settings.control, clock=time.time_ns).routes(),
     ]
+
+
+def _grpc_door(
+    running: Running, asker: Asker, config: Config, on_fatal: Callable[[Exception], None]
+) -> GrpcDoor | None:
+    if not config.grpc_endpoint:
+        return None
+    services = [ControlService(asker, running.hub).service(), ExtAuthz(asker).service()]
+    return GrpcDoor(services, config, on_fatal=on_fatal)
 
 
 def _restore(data_dir: Path, settings: Settings, stack: ExitStack) -> Running:
