@@ -61,6 +61,7 @@ class Owner:
         settings = {
             "control": config.extensions.control,
             "budgets": config.processors.budgets,
+            "adherence": config.processors.adherence,
             "pricing": self.pricing,
             "notifications": config.extensions.notifications,
             "dedupe_keys": config.processors.dedupe.max_keys,

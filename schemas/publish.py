@@ -6,6 +6,7 @@ the tests run it. What a column or message means is written once, beside its typ
     ledger.schema.json       one entry of the ledger: every column with type, unit and meaning
     governance.schema.json   the YAML files of `governance/`, for editors
     control.schema.json      the messages of the control endpoint
+    findings.schema.json     the `detail` of findings in the ledger
 
 Leaves compatibility to reviewers: a difference in one of these files is a difference in a contract.
 """
@@ -42,7 +43,7 @@ from schemas.kills import (
     Released,
     Snapshot,
 )
-from schemas.tables import LEDGER_COLUMNS, LEDGER_FORMAT, Column
+from schemas.tables import LEDGER_COLUMNS, LEDGER_FORMAT, Column, FindingDetail
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FOLDER = Path(__file__).parent
@@ -81,6 +82,11 @@ def documents() -> dict[str, JsonSchema]:
                 ErrorBody,
                 *_KILL_MESSAGES,
             ),
+        ),
+        "findings.schema.json": _messages(
+            "Spanward findings",
+            "FindingDetail is the column `detail` of ledger entries of kind `finding`; `action` names the rule.",
+            (FindingDetail,),
         ),
     }
 

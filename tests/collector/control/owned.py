@@ -24,7 +24,7 @@ from collector.control.link import OwnerLink
 from collector.control.process import Outside, Settings, run
 from schemas.booking import Booked, Booking, Event, Pending, Poll, Position, Resume
 from schemas.errors import SpanwardError
-from schemas.ids import AgentPath
+from schemas.ids import AgentPath, new_id
 
 TRIAGE = "acme/support/triage"
 CALL = {"action": "llm.call", "model": "gpt-4o", "provider": "openai", "input_tokens": 1000, "max_output_tokens": 1000}
@@ -40,7 +40,7 @@ Calls = Sequence[dict[str, Any]]
 """`path`, and columns of a booking's calls."""
 _OWNER = ("org", "tenant", "agent")
 _SPEND_NUMBERS = ("slot_time", "cost_nano_usd", "tokens", "calls")
-_CALL_TEXTS = (*_OWNER, "model", "request_model", "decision_id")
+_CALL_TEXTS = (*_OWNER, "provider", "model", "request_model", "decision_id", "entry_id", "trace_id")
 _CALL_NUMBERS = ("start_time", "end_time", "received_time", "cost_nano_usd", "tokens")
 
 
@@ -272,10 +272,15 @@ def booking(frame: int, *, spends: Spends = (), calls: Calls = (), taken: int = 
         _owner(path) | {"slot_time": slot, "cost_nano_usd": cost, "tokens": sum(tokens), "calls": 1}
         for path, slot, cost, *tokens in spends
     ]
-    call_rows = [_owner(call["path"]) | {"received_time": time.time_ns()} | call for call in calls]
+    call_rows = [_owner(call["path"]) | _given_by_ingest() | call for call in calls]
     spend_fields = [*((name, pa.string()) for name in _OWNER), *((name, pa.int64()) for name in _SPEND_NUMBERS)]
     call_fields = [*((name, pa.string()) for name in _CALL_TEXTS), *((name, pa.int64()) for name in _CALL_NUMBERS)]
     return Booking(frame, frame, taken, dedupe, _stream(spend_rows, spend_fields), _stream(call_rows, call_fields))
+
+
+def _given_by_ingest() -> dict[str, Any]:
+    """What every call has; a test may say otherwise."""
+    return {"received_time": time.time_ns(), "entry_id": new_id(), "provider": "openai"}
 
 
 def _owner(path: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from random import Random
 from collector.dialects import DIALECTS
 from collector.dialects.dialect import wanted_keys
 from collector.receivers.content_id import SUFFIX
-from collector.receivers.decode import AGENT_KEYS, SERVICE_KEY
+from collector.receivers.decode import AGENT_KEYS, HOST_KEYS, SERVICE_KEY
 
 CONTENT = "content"
 WANTED = {
@@ -18,7 +18,7 @@ WANTED = {
     "a.key.of.more.than.sixty-four.bytes." + "x" * 60: str,
     CONTENT + SUFFIX: str,
 }
-OF_RESOURCES = (SERVICE_KEY, *AGENT_KEYS, "app.customer", "größe", "x")
+OF_RESOURCES = (SERVICE_KEY, *AGENT_KEYS, HOST_KEYS[0], HOST_KEYS[-1], "app.customer", "größe", "x")
 KEYS = (*WANTED, CONTENT, "server.address", "gen_ai.usage.input_token", *OF_RESOURCES)
 COMPLETIONS = (
     '{"id": "resp_1", "output": []}',
