@@ -27,7 +27,8 @@ from schemas.quantities import Duration, Size
 EXIT_CONFIG = 1
 EXIT_FATAL = 70
 _PR_SET_PDEATHSIG = 1
-_TIDY_S = 0.25
+# What 5,000 decisions a second make in this time is looked through in a quarter of a millisecond.
+_TIDY_S = 0.1
 
 
 def main() -> int:

@@ -8,9 +8,11 @@ is told to another. What the pages do is left to the tables of routes it is give
 import re
 from collections.abc import Callable, Iterable
 
+from collector.control.commit import unavailable
 from collector.control.doors.request import Handler, Page, Request, Route
 from collector.control.doors.statuses import JSON, NoPath, WrongMethod, error_response
 from collector.http import Receive, Scope, Send, respond
+from collector.state.store import StoreFailed
 from schemas.errors import Forbidden, Permanent, Retryable, Unauthenticated
 
 _PARAMETER = re.compile(r"\{\w+\}")
@@ -40,6 +42,9 @@ class Api:
             page = await handler(request, *parameters)
         except (Unauthenticated, Forbidden, Permanent, Retryable) as error:
             await respond(send, *error_response(error))
+        except StoreFailed as error:
+            self._on_fatal(error)
+            await respond(send, *error_response(unavailable()))
         except Exception as error:
             self._on_fatal(error)
             raise
