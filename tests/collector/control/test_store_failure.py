@@ -18,6 +18,7 @@ import pytest
 
 from collector.state.store import State
 from schemas.booking import Booked
+from schemas.money import format_usd
 from tests.collector.control.owned import CALL, CALL_NANO, CALL_USD, TRIAGE, OwnerProcess, booking
 
 PREPARE = Callable[..., OwnerProcess]
@@ -125,7 +126,7 @@ def test_a_full_disk_under_load_loses_and_doubles_nothing_that_was_answered(prep
     assert held.keys() <= kept
     assert len(holds) == len(set(holds)) == len(kept) == len(entries) == len(set(entries))
     assert sum(entry.held for entry in book) == CALL_NANO * len(kept)
-    assert (settled, on_hold) == ("0.000000000", f"{CALL_NANO * len(kept) / 1e9:.9f}")
+    assert (settled, on_hold) == ("0.000000000", format_usd(CALL_NANO * len(kept)))
 
 
 def ask(owner: OwnerProcess, name: str, held: dict[str, str], statuses: set[int], stop: threading.Event) -> None:
