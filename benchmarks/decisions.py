@@ -82,7 +82,7 @@ def measure(folder: Path, *, loader: Loader, rates: list[int], rounds: int) -> l
 
 def table(results: list[Result]) -> Iterator[str]:
     """The results as lines of Markdown."""
-    yield "| rate | server | ms from send: p50 / p99 | ms from due: p50 / p99 | to bare server's: p50 / p99 | CPU µs each |"
+    yield "| rate | server | ms from send: p50 / p99 | ms from due: p50 / p99 | to bare server's | CPU µs each |"
     yield "|---|---|---|---|---|---|"
     floors = {result.rate: result for result in results if result.name != Spanward.name}
     for result in results:
