@@ -19,6 +19,7 @@ from collector.accounting.account import Config as AccountingConfig
 from collector.control.doors.config import Config as ControlConfig
 from collector.governance.budgets import Config as BudgetsConfig
 from collector.ledger.writer import Config as LedgerConfig
+from collector.notifications.config import Config as NotificationsConfig
 from collector.pricing.config import Config as PricingConfig
 from collector.pricing.config import Settings as PricingSettings
 from collector.pricing.overlay import OverlayFile, Row, Written
@@ -86,12 +87,14 @@ class HealthConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class Extensions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Doors that are not telemetry's."""
+    """Doors that are not telemetry's, and whom to tell."""
 
     control: ControlConfig = ControlConfig()
     """Decisions, holds, budgets."""
     health_check: HealthConfig = HealthConfig()
     """Liveness."""
+    notifications: NotificationsConfig = NotificationsConfig()
+    """Whom to tell of budgets, kills and findings."""
 
 
 class Telemetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -138,6 +141,7 @@ def load(path: Path | None, overrides: tuple[str, ...] = ()) -> Config:
             )
         node = _with(node, key.split("."), value)
     config = bind(_expand(node, str(path)), Config, place=str(path) if path else "--set")
+    config.processors.budgets.check()
     return _anchored(config, path) if path and config.processors.pricing.overlay else config
 
 

@@ -22,12 +22,12 @@ from collector.processors.dedupe import DedupeWindow, blob
 from collector.processors.entries import (
     ENTRY_SCHEMA,
     PRICE_COLUMNS,
-    costed,
     entries,
     entry_ids,
     held_calls,
     row_entries,
     spends,
+    weighed,
 )
 from collector.processors.normalise import POINTS, normalise
 from collector.processors.price import price
@@ -56,13 +56,13 @@ class Entries(NamedTuple):
 
     def spends(self) -> bytes:
         """What budgets hear of (`schemas.booking.Booking.spends`)."""
-        return spends(costed(self.all()))
+        return spends(weighed(self.all()))
 
     def held_calls(self) -> bytes:
         """The calls whose cost is booked for the first time: those that a hold may wait for."""
-        rows, again = costed(self.rows), costed(self.rebookings)
-        if self.plan and self.plan.known_cost:
-            known = tuple(self.plan.known_cost)
+        rows, again = weighed(self.rows), weighed(self.rebookings)
+        if self.plan and self.plan.known_use:
+            known = tuple(self.plan.known_use)
             rows = some(rows, ~is_one_of(rows["entry_id"], known))
             again = some(again, ~is_one_of(again["corrects"], known))
         return held_calls(pa.concat_tables([rows, again]))

@@ -44,6 +44,7 @@ from collector.receivers.otlp_http import OtlpHttp
 from collector.telemetry import Telemetry
 from schemas.booking import Position, Resume
 from schemas.errors import ConfigError, Forbidden, SpanwardError, Unauthenticated
+from schemas.quantities import write_quantity
 
 _OWNER_START_S = 30.0
 _DEDUPE_KEY = "state/dedupe.key"
@@ -62,6 +63,7 @@ class Owner:
             "control": config.extensions.control,
             "budgets": config.processors.budgets,
             "pricing": self.pricing,
+            "notifications": config.extensions.notifications,
             "dedupe_keys": config.processors.dedupe.max_keys,
             "operator_token": operator_token,
         }
@@ -78,7 +80,7 @@ class Owner:
         for _, child in pairs:
             child.close()
         assert self._process.stdin is not None
-        self._process.stdin.write(msgspec.json.encode(settings, enc_hook=repr))
+        self._process.stdin.write(msgspec.json.encode(settings, enc_hook=write_quantity))
         self._process.stdin.close()
         self.endpoint = self._ready()
 

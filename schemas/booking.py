@@ -40,10 +40,12 @@ class Booking(msgspec.Struct, frozen=True, tag="booking"):
 
     `spool_frame` and `journal_frame` are the next positions once this is applied. `spends` is an
     Arrow IPC stream with columns org, tenant, agent (string), slot_time (int64, Unix ns of the start
-    of a 15-minute slot of the call's own time), cost_nano_usd, calls (int64). `calls` is an Arrow IPC
+    of a 15-minute slot of the call's own time), cost_nano_usd, tokens, calls (int64). `calls` is an Arrow IPC
     stream with one row a metered call: org, tenant, agent, model, request_model, decision_id
-    (string), start_time, end_time, received_time, cost_nano_usd (int64); the owner reads it only when holds wait
-    for their span. `outbox_taken` is the last event id this booking's journal frame contains.
+    (string), start_time, end_time, received_time, cost_nano_usd, tokens (int64, null where nobody
+    knows); the owner reads it only when holds wait for their span. Tokens are all input, cached
+    included, and all output, reasoning included. `outbox_taken` is the last event id this
+    booking's journal frame contains.
     """
 
     spool_frame: int

@@ -16,8 +16,17 @@ from pathlib import Path
 
 import msgspec
 
-from schemas.control import Decision, DecisionRequest, ErrorBody, HoldState, SettleRequest
-from schemas.governance import AgentFile, OrgFile, TenantFile
+from schemas.control import (
+    BudgetsView,
+    Decision,
+    DecisionRequest,
+    ErrorBody,
+    HoldState,
+    IncreaseRequest,
+    IncreaseView,
+    SettleRequest,
+)
+from schemas.governance import AgentFile, OrgFile, PlatformFile, TenantFile
 from schemas.tables import LEDGER_COLUMNS, LEDGER_FORMAT, Column
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -34,13 +43,23 @@ def documents() -> dict[str, JsonSchema]:
         "ledger.schema.json": _ledger(),
         "governance.schema.json": _messages(
             "Spanward governance files",
-            "OrgFile is ORG/org.yaml, TenantFile is ORG/TENANT/tenant.yaml, AgentFile is ORG/TENANT/agents/AGENT.yaml.",
-            (OrgFile, TenantFile, AgentFile),
+            "PlatformFile is platform.yaml, OrgFile is ORG/org.yaml, TenantFile is ORG/TENANT/tenant.yaml, "
+            "AgentFile is ORG/TENANT/agents/AGENT.yaml.",
+            (PlatformFile, OrgFile, TenantFile, AgentFile),
         ),
         "control.schema.json": _messages(
             "Spanward control messages",
             "Bodies of the control endpoint. Amounts are decimal USD strings with nine places, times RFC 3339 UTC.",
-            (DecisionRequest, Decision, SettleRequest, HoldState, ErrorBody),
+            (
+                DecisionRequest,
+                Decision,
+                SettleRequest,
+                HoldState,
+                IncreaseRequest,
+                IncreaseView,
+                BudgetsView,
+                ErrorBody,
+            ),
         ),
     }
 

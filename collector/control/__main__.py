@@ -22,7 +22,7 @@ import uvloop
 
 from collector.control.process import Outside, Settings, run
 from schemas.errors import ConfigError, Fatal, SpanwardError
-from schemas.quantities import Duration, Size
+from schemas.quantities import read_quantity
 
 EXIT_CONFIG = 1
 EXIT_FATAL = 70
@@ -90,15 +90,9 @@ def _end_with_parent() -> None:
 
 def _settings(text: bytes) -> Settings:
     try:
-        return msgspec.json.decode(text, type=Settings, dec_hook=_quantity)
+        return msgspec.json.decode(text, type=Settings, dec_hook=read_quantity)
     except msgspec.DecodeError as error:
         raise ConfigError(f"The settings on standard input cannot be read: {error}.") from None
-
-
-def _quantity(kind: type, text: object) -> object:
-    if kind in (Duration, Size) and isinstance(text, str):
-        return kind(text)
-    raise TypeError(f"{kind.__name__} is not a setting")
 
 
 if __name__ == "__main__":

@@ -189,7 +189,8 @@ def _decode(message: bytes) -> ToOwner:
 
 def _parse(booking: Booking, waiting: set[str]) -> tuple[list[Spend], list[tuple[AgentPath, Call]]]:
     """The spend of a booking, and those of its calls whose agent has a hold that waits for one."""
-    spends = map(Spend, *_columns(_table(booking.spends), ("org", "tenant", "agent", "slot_time", "cost_nano_usd")))
+    columns = ("org", "tenant", "agent", "slot_time", "cost_nano_usd", "tokens")
+    spends = map(Spend, *_columns(_table(booking.spends), columns))
     return list(spends), _calls(_table(booking.calls), waiting) if waiting else []
 
 
@@ -199,8 +200,8 @@ def _calls(table: pa.Table, waiting: set[str]) -> list[tuple[AgentPath, Call]]:
     paths = map(AgentPath, *_columns(table, ("org", "tenant", "agent")))
     texts = [pc.fill_null(table[name], "").to_pylist() for name in ("model", "request_model", "decision_id")]
     end_time = pc.coalesce(table["end_time"], table["start_time"]).to_pylist()
-    start_time, received_time, cost = _columns(table, ("start_time", "received_time", "cost_nano_usd"))
-    return list(zip(paths, map(Call, *texts, start_time, end_time, received_time, cost), strict=True))
+    start_time, *others = _columns(table, ("start_time", "received_time", "cost_nano_usd", "tokens"))
+    return list(zip(paths, map(Call, *texts, start_time, end_time, *others), strict=True))
 
 
 def _columns(table: pa.Table, names: tuple[str, ...]) -> list[list[Any]]:

@@ -25,12 +25,18 @@ from collector.control.corrections import CorrectionBook
 from collector.control.credentials import Credentials
 from collector.control.doors.agents import AgentPages
 from collector.control.doors.api import Api
+from collector.control.doors.budgets import BudgetPages
 from collector.control.doors.config import Config
+from collector.control.doors.notices import NoticePages
 from collector.control.doors.operators import OperatorPages, Operators
 from collector.control.doors.request import Route
+from collector.control.feedback.hub import Hub, Sources
+from collector.control.feedback.pages import FeedbackPages
 from collector.control.followers import GovernanceFollower, KeyFollower
 from collector.control.ingest import Bell, IngestDoor, Seals
 from collector.control.ingest import Parts as IngestParts
+from collector.control.kill.pages import KillPages
+from collector.control.kill.switch import Switch
 from collector.control.outage.front import Front
 from collector.control.outage.ingest_line import IngestLine
 from collector.control.outage.stand_in import Kept, StandIn, refuse
@@ -40,8 +46,12 @@ from collector.control.quotes import Quotes
 from collector.control.repeats import Repeats
 from collector.governance.budgets import Budgets
 from collector.governance.budgets import Config as BudgetsConfig
+from collector.governance.kills import Kills, Names
 from collector.http import bind
+from collector.notifications.config import Config as NotificationsConfig
+from collector.notifications.outbox import NoticeOutbox
 from collector.pricing.config import Settings as PricingSettings
+from collector.pricing.identity import Models
 from collector.processors.price_book import price_book
 from collector.state.rows import Group, Keep
 from collector.state.store import State, StoreFailed
@@ -53,6 +63,8 @@ _TICK_S = 0.1
 _PRUNE_S = 60.0
 # How long a state that failed is left alone before it is tried again.
 _RETRY_S = 1.0
+# Newest holds that are looked through for what calls usually use: about a second.
+_SETTLED_READ = 200_000
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -61,6 +73,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     control: Config = Config()
     budgets: BudgetsConfig = BudgetsConfig()
     pricing: PricingSettings = PricingSettings()
+    notifications: NotificationsConfig = NotificationsConfig()
     dedupe_keys: int
     operator_token: str
 
@@ -91,6 +104,10 @@ class Running(NamedTuple):
     door: IngestDoor
     keys_follower: KeyFollower
     governance: GovernanceFollower
+    notices: NoticeOutbox
+    hub: Hub
+    switch: Switch
+    models: Models
 
 
 class Outside(NamedTuple):
@@ -146,7 +163,7 @@ async def _live(house: House) -> None:
     while not stop.is_set():
         try:
             await _own(house)
-        except StoreFailed as error:
+        except (StoreFailed, Retryable) as error:
             # Nobody has been told anything yet: a start says what is wrong, and the operator starts again.
             if not house.front.is_open:
                 raise
@@ -170,17 +187,35 @@ async def _own(house: House) -> None:
             raise _first(errors) from errors
         finally:
             house.line.shut()
+            house.stand_in.heed(_durable_kills(running))
             house.front.fall_back()
-            house.stand_in.epoch = running.owner.epoch
+            running.hub.close()
             await running.parts.committer.abandon()
+            await running.notices.stop()
+
+
+def _durable_kills(running: Running) -> Kills:
+    """The kills on disk, whatever memory is ahead of; those in memory when the disk cannot be read either."""
+    state = running.parts.state
+    try:
+        return Kills(running.models.identities, state.kills(), state.releases())
+    except StoreFailed:
+        return running.parts.kills
 
 
 async def _serve(house: House, running: Running, tasks: asyncio.TaskGroup) -> None:
     committer, trouble = running.parts.committer, Trouble()
-    committer.on_durable = running.door.committed
+
+    def durable() -> None:
+        running.door.committed()
+        running.hub.committed()
+        running.notices.wake()
+
+    committer.on_durable = durable
     tasks.create_task(committer.run())
     # What changed while nobody looked, and what was answered, is recorded before the first question.
     await running.keys_follower.poll()
+    await running.switch.mirror()
     await house.stand_in.hand_over(running.parts)
     await committer.durable()
     routes = _routes(house, running)
@@ -191,7 +226,9 @@ async def _serve(house: House, running: Running, tasks: asyncio.TaskGroup) -> No
     await house.stand_in.hand_over_rest(running.parts)
     await house.outside.stop.wait()
     house.seals.close()
+    running.hub.close()
     await house.front.close()
+    await running.notices.stop()
     for task in background:
         task.cancel()
     committer.stop()
@@ -199,11 +236,15 @@ async def _serve(house: House, running: Running, tasks: asyncio.TaskGroup) -> No
 
 def _routes(house: House, running: Running) -> list[Route]:
     """Everything the endpoint serves."""
-    control = house.settings.control
+    control, parts = house.settings.control, running.parts
     operators = Operators(house.authenticate, house.settings.operator_token)
     return [
         *AgentPages(running.owner, house.authenticate, control).routes(),
+        *BudgetPages(running.owner, parts, operators, control).routes(),
+        *FeedbackPages(running.hub, control).routes(),
+        *KillPages(running.switch, operators, parts.committer, control).routes(),
         *OperatorPages(running.corrections, house.seals, operators, control).routes(),
+        *NoticePages(running.notices, operators, control, clock=time.time_ns).routes(),
     ]
 
 
@@ -230,18 +271,27 @@ def _restore(house: House, state: State) -> Running:
     settings, clock = house.settings, time.time_ns
     control = settings.control
     budgets = Budgets(settings.budgets, Group())
-    budgets.restore(state.open_holds(), state.crossings(budgets.horizon(clock())))
+    budgets.restore(
+        state.open_holds(), state.crossings(budgets.horizon(clock())), state.increases(), state.settled(_SETTLED_READ)
+    )
     repeats = Repeats(state.decisions(), keep_ns=control.idempotency_window.ns, most=control.max_idempotency_keys)
     committer = Committer(state, budgets)
     book = price_book(settings.pricing, settings.budgets)
-    parts = Parts(state, budgets, committer, Quotes(book, settings.budgets), repeats)
+    models = Models(book)
+    kills = Kills(models.identities, state.kills(), state.releases())
+    parts = Parts(state, budgets, committer, Quotes(book, settings.budgets), repeats, kills, Names(state.named()))
     limits = Limits(control.answer_ttl.ns, control.max_outbox_events)
     owner = Owner(parts, limits, clock=clock)
     corrections = CorrectionBook(parts, owner, limits, clock=clock)
     governance = GovernanceFollower(governance_path(house.data_dir), owner, parts, clock=clock)
     governance.start()
     door = IngestDoor(IngestParts(state, budgets, committer, owner, house.seals, house.bell), clock=clock)
-    return Running(parts, owner, corrections, door, KeyFollower(house.keys, state, committer), governance)
+    hub = Hub(Sources(kills, owner, committer, house.authenticate), control.feedback)
+    return Running(
+        parts, owner, corrections, door, KeyFollower(house.keys, state, committer), governance,
+        NoticeOutbox(settings.notifications, state, committer, clock=clock), hub,
+        Switch(parts, hub, house.keys, models, clock=clock), models,
+    )  # fmt: skip
 
 
 def _background(house: House, running: Running) -> list[Coroutine[None, None, None]]:
@@ -264,6 +314,10 @@ def _background(house: House, running: Running) -> list[Coroutine[None, None, No
         _every(_PRUNE_S, prune),
         _every(follow_s, running.keys_follower.poll),
         _every(follow_s, running.governance.poll),
+        running.notices.run(),
+        _every(follow_s, running.switch.mirror),
+        _every(follow_s, running.hub.check_keys),
+        _every(house.settings.control.feedback.budget_interval.seconds, running.hub.look),
     ]
 
 

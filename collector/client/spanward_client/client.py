@@ -15,7 +15,7 @@ import httpx
 
 from spanward_client.decision import Decision, HoldState, passed_unjudged
 from spanward_client.errors import Unavailable
-from spanward_client.holding import AsyncHold, Hold, working_under
+from spanward_client.holding import CALL_ACTION, AsyncHold, Hold, working_under
 from spanward_client.protocol import (
     DECISIONS_PATH,
     Actual,
@@ -43,12 +43,12 @@ class Client:
         self._http = httpx.Client(
             base_url=self.settings.endpoint,
             timeout=self.settings.timeout_s,
-            trust_env=_may_use_proxy(self.settings),
+            trust_env=may_use_proxy(self.settings),
         )
 
     def check(self, **question: Unpack[Question]) -> Decision:
         """Ask whether an action may happen, and hold its cost; see `spanward_client.check`."""
-        body = ask_body(question)
+        body = ask_body(question, self.settings)
         try:
             return read_answer(self._post(DECISIONS_PATH, body))
         except Unavailable as error:
@@ -58,7 +58,7 @@ class Client:
     def hold(self, **question: Unpack[Question]) -> Iterator[Hold]:
         """Work under a decision; see `spanward_client.hold`."""
         decision = self.check(**question)
-        with working_under(decision):
+        with working_under(decision, question.get("action", CALL_ACTION)):
             yield Hold(self, decision)
 
     def settle(self, hold_id: str, **actual: Unpack[Actual]) -> HoldState | None:
@@ -107,12 +107,12 @@ class AsyncClient:
         self._http = httpx.AsyncClient(
             base_url=self.settings.endpoint,
             timeout=self.settings.timeout_s,
-            trust_env=_may_use_proxy(self.settings),
+            trust_env=may_use_proxy(self.settings),
         )
 
     async def check(self, **question: Unpack[Question]) -> Decision:
         """As `Client.check`."""
-        body = ask_body(question)
+        body = ask_body(question, self.settings)
         try:
             return read_answer(await self._post(DECISIONS_PATH, body))
         except Unavailable as error:
@@ -122,7 +122,7 @@ class AsyncClient:
     async def hold(self, **question: Unpack[Question]) -> AsyncIterator[AsyncHold]:
         """As `Client.hold`, for `async with`."""
         decision = await self.check(**question)
-        with working_under(decision):
+        with working_under(decision, question.get("action", CALL_ACTION)):
             yield AsyncHold(self, decision)
 
     async def settle(self, hold_id: str, **actual: Unpack[Actual]) -> HoldState | None:
@@ -163,7 +163,7 @@ class AsyncClient:
             raise unreachable(self.settings, error) from error
 
 
-def _may_use_proxy(settings: Settings) -> bool:
+def may_use_proxy(settings: Settings) -> bool:
     """Proxy variables count for a distant server only: HTTP_PROXY without NO_PROXY would send loopback astray."""
     return urlsplit(settings.endpoint).hostname not in _LOOPBACK
 

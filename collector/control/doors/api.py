@@ -9,8 +9,9 @@ import re
 from collections.abc import Callable, Iterable
 
 from collector.control.commit import unavailable
-from collector.control.doors.request import Handler, Page, Request, Route
+from collector.control.doors.request import Handler, Page, Request, Route, Stream
 from collector.control.doors.statuses import JSON, NoPath, WrongMethod, error_response
+from collector.control.doors.streams import send_stream
 from collector.http import Receive, Scope, Send, respond
 from collector.state.store import StoreFailed
 from schemas.errors import Forbidden, Permanent, Retryable, Unauthenticated
@@ -49,7 +50,10 @@ class Api:
             self._on_fatal(error)
             raise
         else:
-            await respond(send, 200, page.body, JSON + page.headers)
+            if isinstance(page, Stream):
+                await send_stream(page, scope, receive, send)
+            else:
+                await respond(send, 200, page.body, JSON + page.headers)
 
     def _handler(self, method: str, path: str) -> tuple[Handler, tuple[str, ...]]:
         methods, parameters = self._methods(path)

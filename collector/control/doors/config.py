@@ -2,6 +2,7 @@
 
 import msgspec
 
+from collector.control.feedback.config import Config as FeedbackConfig
 from schemas.quantities import Duration, Size
 
 
@@ -42,3 +43,6 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     entry_retention: Duration = Duration("7d")
     """How long the state keeps each hold and each change of a budget, and `GET /v1/holds/ID` knows it;
     the ledger keeps both for good. Never less than `hold_ttl` and `span_grace` together."""
+
+    feedback: FeedbackConfig = FeedbackConfig()
+    """The stream that tells clients of kills, budgets and keys."""

@@ -12,6 +12,9 @@ from collector.control.doors.request import ENCODE, Page, Request, Route
 from collector.control.ingest import Seals
 from schemas.errors import Forbidden
 
+LOCAL = "user:operator"
+"""The name of who holds the operator token: a command of the collector's own machine."""
+
 _CORRECTIONS = msgspec.json.Decoder(Corrections)
 
 
@@ -32,7 +35,7 @@ class Operators:
         """Who asks, for the ledger; raises `Forbidden` for an agent's or a tenant's key."""
         text = request.credential_text
         if self._token and compare_digest(text.encode(), self._token.encode()):
-            return "user:operator"
+            return LOCAL
         credential = self._authenticate(text)
         if credential.kind != "admin":
             raise Forbidden(

@@ -1,6 +1,6 @@
 """One HTTP request, read as far as a page needs it; and what a page is."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import NamedTuple, TypeVar
 from urllib.parse import parse_qs
 
@@ -58,6 +58,10 @@ class Request:
         """The key the request carries; empty when there is none."""
         return credential_text(self.headers)
 
+    def header(self, name: bytes) -> str:
+        """A header's value, or "" where it is absent; `name` in lower case."""
+        return self.headers.get(name, b"").decode("latin-1")
+
     async def json(self, decoder: msgspec.json.Decoder[T], largest: Size) -> T:
         """The body as `decoder`'s type; raises with the path of the field that is wrong."""
         kind = self.headers.get(b"content-type", b"application/json").partition(b";")[0].strip().lower()
@@ -85,7 +89,17 @@ class Request:
         return values[name][-1] if name in values else None
 
 
-Handler = Callable[..., Awaitable[Page]]
+class Stream(NamedTuple):
+    """A successful response without an end of its own; `close` is called once nothing more of it is sent."""
+
+    parts: AsyncIterator[bytes]
+    headers: list[Header]
+    close: Callable[[], None]
+    send_timeout_s: float
+    """How long one part may wait for a client that does not read, before its connection is cut."""
+
+
+Handler = Callable[..., Awaitable[Page | Stream]]
 """`(request, *parameters of the path)` → the page."""
 
 

@@ -6,7 +6,7 @@ it; no more is answered than fits `max_unrecorded_decisions`.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 from collector.access.keys import Credential
@@ -20,11 +20,12 @@ from collector.governance import entries
 from collector.governance.budgets import Config
 from collector.governance.counters import Account
 from collector.governance.entries import DECISION_PREFIX, DecisionDetail, decision_entry
+from collector.governance.kills import Kills
 from collector.governance.windows import utc_text
 from collector.state.rows import KeptDecision, Row
-from collector.state.store import StoreFailed
 from schemas.control import BudgetView, Decision, DecisionRequest, HoldState, Reason, SettleRequest
-from schemas.ids import AgentPath, new_id
+from schemas.errors import SpanwardError
+from schemas.ids import new_id
 from schemas.tables import EntryKind
 
 _LOG = logging.getLogger("spanward.control")
@@ -64,17 +65,18 @@ class StandIn:
         self._since = 0
         self._error = ""
         self._allowed = self._refused = 0
-        self.epoch = 0
-        """Number of the kill state that was in force when the state failed."""
-        self.kills: Callable[[AgentPath, DecisionRequest], Sequence[Reason]] = lambda _path, _request: ()
-        """Why a kill that is in force, and known to be durable, refuses a question; nothing when none does."""
+        self._kills: Kills | None = None
 
     @property
     def stands_in(self) -> bool:
         """Whether the state has failed and is not back yet."""
         return self._since > 0
 
-    def take_over(self, error: StoreFailed) -> None:
+    def heed(self, kills: Kills) -> None:
+        """These kills are in force while this answers: those that are durable."""
+        self._kills = kills
+
+    def take_over(self, error: SpanwardError) -> None:
         """The state failed, or failed again."""
         self._since = self._since or self._clock()
         self._error = error.what
@@ -100,7 +102,7 @@ class StandIn:
     async def decide(self, credential: Credential, request: DecisionRequest) -> Answer:
         """May this agent do that? Raises `Retryable` under `on_store_failure: deny`."""
         path = credential.speaker(request.agent)
-        killed = list(self.kills(path, request))
+        killed = [] if self._kills is None else self._kills.refusals(path, request)
         allowed = not killed and self._config.on_store_failure == "allow"
         if (not killed and not allowed) or len(self._unrecorded) >= self._config.max_unrecorded_decisions:
             self._refused += 1
@@ -136,10 +138,10 @@ class StandIn:
             reasons=killed or [_UNAVAILABLE],
             hold=None,
             budgets=[],
-            epoch=self.epoch,
+            epoch=0 if self._kills is None else self._kills.epoch,
             valid_until=utc_text(now + self._kept.answer_ttl_ns),
         )
-        answer = answers.fresh(decision, [])
+        answer = answers.fresh(decision)
         kept = None
         if request.idempotency_key and not killed:
             kept = KeptDecision(credential.id, request.idempotency_key, digest(request), answer.body, now)
@@ -196,6 +198,7 @@ def _entry(credential: Credential, request: DecisionRequest, decision: Decision,
         reasons=decision.reasons,
         hold=None,
         quote_nano_usd=None,
+        quote_tokens=None,
         pricing_basis="unknown",
         price_digest="",
         policy_digest="",

@@ -32,15 +32,16 @@ CALL = {"action": "llm.call", "model": "gpt-4o", "provider": "openai", "input_to
 CALL_USD = "0.012500000"
 CALL_NANO = 12_500_000
 
-Limits = Mapping[str, Mapping[str, str]]
-Spends = Sequence[tuple[str, int, int]]
-"""Agent path, slot time, nano-USD."""
+Limits = Mapping[str, Mapping[str, object]]
+"""USD by scope and window; a window may also be a whole `{usd, tokens}`, and `mode` stands beside them."""
+Spends = Sequence[tuple[str, int, int] | tuple[str, int, int, int]]
+"""Agent path, slot time, nano-USD, tokens."""
 Calls = Sequence[dict[str, Any]]
 """`path`, and columns of a booking's calls."""
 _OWNER = ("org", "tenant", "agent")
-_SPEND_NUMBERS = ("slot_time", "cost_nano_usd", "calls")
+_SPEND_NUMBERS = ("slot_time", "cost_nano_usd", "tokens", "calls")
 _CALL_TEXTS = (*_OWNER, "model", "request_model", "decision_id")
-_CALL_NUMBERS = ("start_time", "end_time", "received_time", "cost_nano_usd")
+_CALL_NUMBERS = ("start_time", "end_time", "received_time", "cost_nano_usd", "tokens")
 
 
 class Owned(ABC):
@@ -77,7 +78,9 @@ class Owned(ABC):
     def govern(self, limits: Limits, *, zone: str = "UTC") -> None:
         """Write the governance files of these limits, and of the scopes above them."""
         root = self.data / "governance"
-        for scope in {TRIAGE, *limits}:
+        if "platform" in limits:
+            self._limit(root / "platform.yaml", {"time_zone": zone}, limits["platform"])
+        for scope in {TRIAGE, *limits} - {"platform"}:
             org, tenant, agent = (*scope.split("/"), "", "")[:3]
             self._limit(root / org / "org.yaml", {"time_zone": zone}, limits.get(org))
             if tenant:
@@ -176,9 +179,12 @@ class Owned(ABC):
             assert time.monotonic() < deadline, "it never came"
             time.sleep(0.02)
 
-    def _limit(self, file: Path, other: dict[str, object], limits: Mapping[str, str] | None) -> None:
+    def _limit(self, file: Path, other: dict[str, object], limits: Mapping[str, object] | None) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        budgets = {window: {"usd": usd} for window, usd in (limits or {}).items()}
+        budgets = {
+            name: {"usd": said} if isinstance(said, str) and name != "mode" else said
+            for name, said in (limits or {}).items()
+        }
         file.write_text(json.dumps(other | {"budgets": budgets}))
 
 
@@ -261,7 +267,10 @@ class OwnerProcess(Owned):
 
 def booking(frame: int, *, spends: Spends = (), calls: Calls = (), taken: int = 0, dedupe: bytes = b"") -> Booking:
     """A booking as ingest builds it."""
-    spend_rows = [_owner(path) | {"slot_time": slot, "cost_nano_usd": cost, "calls": 1} for path, slot, cost in spends]
+    spend_rows = [
+        _owner(path) | {"slot_time": slot, "cost_nano_usd": cost, "tokens": sum(tokens), "calls": 1}
+        for path, slot, cost, *tokens in spends
+    ]
     call_rows = [_owner(call["path"]) | {"received_time": time.time_ns()} | call for call in calls]
     spend_fields = [*((name, pa.string()) for name in _OWNER), *((name, pa.int64()) for name in _SPEND_NUMBERS)]
     call_fields = [*((name, pa.string()) for name in _CALL_TEXTS), *((name, pa.int64()) for name in _CALL_NUMBERS)]

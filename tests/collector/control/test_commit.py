@@ -10,6 +10,7 @@ import pytest
 
 from collector.control.commit import Committer
 from collector.governance.budgets import Budgets, Config
+from collector.governance.counters import Amount
 from collector.governance.holds import Hold, Terms
 from collector.state.rows import Group, Keep, SpendLine
 from collector.state.store import State, StoreFailed
@@ -33,7 +34,9 @@ class Desk:
 
     def hold(self, number: int) -> Hold:
         account = self.budgets.account(AgentPath("acme", "support", "triage"))
-        terms = Terms(f"hold_{number}", f"dec_{number}", "key", "openai", "gpt-4o", "worst_case", 5, number, 10**18)
+        terms = Terms(
+            f"hold_{number}", f"dec_{number}", "key", "openai", "gpt-4o", "worst_case", Amount(5, 5), number, 10**18
+        )
         return self.budgets.hold(account, terms)
 
     async def stop(self) -> None:
@@ -133,7 +136,7 @@ async def test_an_exclusive_job_finds_memory_and_disk_equal_even_under_load(desk
 
 
 async def test_pruning_goes_on_until_nothing_is_left_to_prune(desk: Desk) -> None:
-    desk.committer.group.lines += [SpendLine("acme", "support", "triage", 0, 1, 0) for _ in range(1_200)]
+    desk.committer.group.lines += [SpendLine("acme", "support", "triage", 0, 1, 0, 0) for _ in range(1_200)]
     await desk.committer.durable()
     desk.committer.prune(KEEP)
     await until(lambda: not desk.state.entries())

@@ -44,6 +44,13 @@ def locked(owner: OwnerProcess) -> Iterator[None]:
         yield
 
 
+def started(prepare: PREPARE, **settings: object) -> OwnerProcess:
+    """An owner that runs, and whose agent's key has been used: the first use of one is written too."""
+    owner = prepare(**settings).start()
+    assert owner.get("/v1/budgets").status_code == 200
+    return owner
+
+
 def question(owner: OwnerProcess, key: str = "", **changes: object) -> httpx.Response:
     return owner.post("/v1/decisions", CALL | {"idempotency_key": key} | changes)
 
@@ -61,7 +68,7 @@ def test_deny_is_503_with_a_time_to_come_back_until_the_state_is_written_again(
     prepare: PREPARE, failure: Callable[[OwnerProcess], contextlib.AbstractContextManager[None]]
 ) -> None:
     """LiteLLM #34238: without its store each process went on with a stale sum of its own."""
-    owner = prepare(limits={TRIAGE: {"daily": "1000"}}).start()
+    owner = started(prepare, limits={TRIAGE: {"daily": "1000"}})
     told = owner.ask(idempotency_key="before")
     with failure(owner):
         first = question(owner, "during")
@@ -88,7 +95,7 @@ def test_deny_is_503_with_a_time_to_come_back_until_the_state_is_written_again(
 
 
 def test_who_may_not_ask_is_told_so_all_the_same(prepare: PREPARE) -> None:
-    owner = prepare().start()
+    owner = started(prepare)
     with full_disk(owner):
         assert question(owner).status_code == 503
         assert owner.post("/v1/decisions", CALL, key="nonsense").status_code == 401
@@ -97,7 +104,7 @@ def test_who_may_not_ask_is_told_so_all_the_same(prepare: PREPARE) -> None:
 
 
 def test_a_full_disk_under_load_loses_and_doubles_nothing_that_was_answered(prepare: PREPARE) -> None:
-    owner = prepare(limits={TRIAGE: {"daily": "1000"}}).start()
+    owner = started(prepare, limits={TRIAGE: {"daily": "1000"}})
     held: dict[str, str] = {}
     statuses: set[int] = set()
     stop = threading.Event()
@@ -146,7 +153,7 @@ def ask(owner: OwnerProcess, name: str, held: dict[str, str], statuses: set[int]
 
 
 def test_allow_lets_calls_pass_without_a_hold_and_records_each_once_it_can(prepare: PREPARE) -> None:
-    owner = prepare(**allow()).start()
+    owner = started(prepare, **allow())
     with full_disk(owner):
         assert question(owner, "lost").status_code == 503, "it waited for the group that failed"
         owner.eventually(lambda: question(owner, "a").status_code == 200)
@@ -172,7 +179,7 @@ def test_allow_lets_calls_pass_without_a_hold_and_records_each_once_it_can(prepa
 
 
 def test_more_than_can_be_recorded_is_not_allowed(prepare: PREPARE) -> None:
-    owner = prepare(**allow(max_unrecorded_decisions=3)).start()
+    owner = started(prepare, **allow(max_unrecorded_decisions=3))
     with full_disk(owner):
         question(owner)
         owner.eventually(lambda: question(owner).status_code == 200)
@@ -183,7 +190,7 @@ def test_more_than_can_be_recorded_is_not_allowed(prepare: PREPARE) -> None:
 
 def test_a_booking_waits_for_the_state_and_is_applied_once(prepare: PREPARE) -> None:
     """The collector keeps taking in telemetry: ingest waits for its answer, and its spool fills."""
-    owner = prepare(limits={TRIAGE: {"daily": "1000"}}).start()
+    owner = started(prepare, limits={TRIAGE: {"daily": "1000"}})
     owner.resume()
     owner.book(spends=[(TRIAGE, 0, 5)])
     booked: list[object] = []
@@ -205,7 +212,7 @@ def test_a_booking_waits_for_the_state_and_is_applied_once(prepare: PREPARE) -> 
 
 
 def test_a_broken_file_stays_unavailable_and_says_so(prepare: PREPARE) -> None:
-    owner = prepare().start()
+    owner = started(prepare)
     owner.ask()
     with full_disk(owner):
         assert question(owner).status_code == 503
@@ -220,7 +227,26 @@ def test_a_broken_file_stays_unavailable_and_says_so(prepare: PREPARE) -> None:
 
 
 def test_a_stop_during_an_outage_is_a_stop(prepare: PREPARE) -> None:
-    owner = prepare().start()
+    owner = started(prepare)
     with full_disk(owner):
         assert question(owner).status_code == 503
         assert owner.terminate()[0] == 0
+
+
+@pytest.mark.parametrize("on_store_failure", ["deny", "allow"])
+def test_a_kill_is_a_deny_all_the_while(prepare: PREPARE, on_store_failure: str) -> None:
+    owner = started(prepare, budgets={"on_store_failure": on_store_failure})
+    kill = {"scope": "all", "target": TRIAGE, "reason": "It loops."}
+    made = owner.post("/v1/admin/kills", kill, key=owner.admin).json()
+    with full_disk(owner):
+        assert owner.post("/v1/admin/kills", kill | {"target": "acme"}, key=owner.admin).status_code == 503
+        release = f"/v1/admin/kills/{made['id']}/release"
+        assert owner.post(release, {"reason": "It was mended."}, key=owner.admin).status_code == 503
+        owner.eventually(lambda: question(owner).status_code == 200)
+        answer = question(owner).json()
+        assert (answer["verdict"], answer["reasons"][0]["rule"]) == ("deny", f"kill.all.{TRIAGE}")
+        assert answer["epoch"] == made["epoch"]
+    owner.eventually(answers(owner))
+    assert question(owner).json()["verdict"] == "deny"
+    recorded = [event.row["decision_id"] for event in owner.events("decision")]
+    assert recorded.count(answer["decision_id"]) == 1
