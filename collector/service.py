@@ -73,8 +73,9 @@ class Owner:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=inherited,
-            # Ctrl-C reaches the whole group: only this process decides when the owner ends.
-            start_new_session=True,
+            # Ctrl-C reaches the whole group: only this process decides when the owner ends. The session is the
+            # same, because kernels with autogroups weigh niceness within a session only.
+            process_group=0,
         )
         for _, child in pairs:
             child.close()

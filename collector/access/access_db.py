@@ -25,7 +25,7 @@ from schemas.errors import ConfigError, Fatal, Retryable
 PEPPER_BYTES = 32
 FORMAT = 3
 
-_RETRY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL")
+_RETRY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR")
 _OPERATOR = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_NOTADB")
 
 # `credential.event` is the newest event that touched the row: what changed since a known event is
@@ -101,7 +101,7 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         what = f"The key database {path} could not be used: {error} ({name})."
         if name.startswith(_RETRY):
             raise Retryable(
-                what, fix="Free disk space, or end the process that holds the file, and try again."
+                what, fix="Free disk space, check the disk, or end the process that holds the file, and try again."
             ) from error
         if name.startswith(_OPERATOR):
             raise ConfigError(what, fix="Run as the owner of the data directory, and check --data.") from error

@@ -21,14 +21,16 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from collector.control.process import Outside, Settings, run
+from collector.control.process import run
+from collector.control.wiring.house import Outside, Settings
 from schemas.errors import ConfigError, Fatal, SpanwardError
 from schemas.quantities import read_quantity
 
 EXIT_CONFIG = 1
 EXIT_FATAL = 70
 _PR_SET_PDEATHSIG = 1
-_TIDY_S = 0.25
+# What 5,000 decisions a second make in this time is looked through in a quarter of a millisecond.
+_TIDY_S = 0.1
 _MAX_FILES = 65_536
 
 

@@ -8,7 +8,6 @@ is not taken by a booking is sent again after a `Resume`.
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,7 +16,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.control.commit import Committer
-from collector.control.link import LENGTH, frame, length
 from collector.control.owner import Owner
 from collector.governance.adherence.judge import Adherence
 from collector.governance.adherence.shared_keys import Sighting
@@ -123,7 +121,7 @@ class Parts(NamedTuple):
 
 
 class IngestDoor:
-    """Answers ingest on any number of connections."""
+    """Answers the messages of ingest."""
 
     def __init__(self, parts: Parts, *, clock: Callable[[], int]) -> None:
         self._state, self._budgets, self._adherence, self._committer, self._owner, self._seals, self._bell = parts
@@ -137,18 +135,9 @@ class IngestDoor:
         if self._state.last_event > self._handed:
             self._bell.ring()
 
-    async def serve(self, connection: socket.socket) -> None:
-        """Answer one connection until ingest hangs up."""
-        reader, writer = await asyncio.open_connection(sock=connection)
-        try:
-            while True:
-                message = await reader.readexactly(length(await reader.readexactly(LENGTH.size)))
-                writer.write(frame(_ENCODE(await self._answer(_decode(message)))))
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return
-        finally:
-            writer.close()
+    async def answer(self, message: bytes) -> bytes:
+        """The answer to one message; sent again, a message changes nothing."""
+        return _ENCODE(await self._answer(_decode(message)))
 
     async def _answer(self, message: ToOwner) -> Position | _Booked | _Pending:
         match message:

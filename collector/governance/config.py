@@ -60,6 +60,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     fallback_price: FallbackPrice = FallbackPrice()
     """The price held under `on_unknown_price: fallback`."""
 
+    on_store_failure: Literal["deny", "allow"] = "deny"
+    """What agents are told while the state of budgets cannot be written (disk full or failing, file locked
+    or broken): `deny` answers 503, so that the client's own fail mode decides; `allow` lets calls pass
+    without a hold, under the rule `store.unavailable`, and records each decision once the state is back."""
+
+    max_unrecorded_decisions: int = 10_000
+    """Decisions under `on_store_failure: allow` that wait in memory to be recorded; beyond it they are
+    refused with 503."""
+
     default_max_output_tokens: int = 4096
     """Output held for a call that does not say `max_output_tokens`; the answer says basis `default_output`."""
 

@@ -123,6 +123,8 @@ class NoticeOutbox:
 
     async def stop(self) -> None:
         """Begin no further attempt, and end those that take too long; what is not delivered is tried after a start."""
+        if self._stopping:
+            return
         self._stopping = True
         turns = [asyncio.create_task(lane.turn.acquire()) for lane in self._lanes.values()]
         if turns:

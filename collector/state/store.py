@@ -2,8 +2,8 @@
 
 `state.db` (WAL, `synchronous=FULL`) has one owner, which also holds the lock file beside it.
 Invariants: a group is on disk whole or not at all; after `commit` returns it survives power loss.
-An error of the database is `Fatal`: memory may then be ahead of the disk, and a restart makes them
-equal. What the rows mean is left to `governance`, when to commit to `control`.
+An error of the database is `StoreFailed`: memory may then be ahead of the disk, and only reading
+everything back makes them equal. What the rows mean is left to `governance`, when to commit to `control`.
 """
 
 import fcntl
@@ -47,6 +47,8 @@ from schemas.errors import ConfigError, Fatal
 FOREIGN_LOCK_S = 2.0
 # A booking's blob has 128 bits of key and 64 bits of content for each row it remembers.
 DEDUPE_ITEM_BYTES = 24
+# Pages of the log after which a commit carries them over into the file: a millisecond, and four times that at 1000.
+CHECKPOINT_PAGES = 250
 # Rows of one table that one call of `prune` deletes: one or two milliseconds.
 PRUNED_AT_ONCE = 500
 # The owner of a serve that was killed needs this long at most to write its last group and let go.
@@ -56,6 +58,10 @@ _NOTICE = msgspec.msgpack.Decoder(Notice)
 _HOLD_COLUMNS = len(HoldRow._fields)
 
 
+class StoreFailed(Fatal):
+    """The disk did not do what it was told: what memory says is not to be trusted before it is read back."""
+
+
 class State:
     """`state.db`, open. `commit` and `prune` belong to the committing thread, the rest to the loop."""
 
@@ -63,7 +69,7 @@ class State:
         """Open or create the file; raises `ConfigError` when another owner has it or a newer version wrote it."""
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as undo, self._fatal("open"):
+        with ExitStack() as undo, self._failing("open"):
             undo.enter_context(_lock(path, lock_wait_s))
             self._writer = undo.enter_context(closing(_connect(path)))
             _create_tables(self._writer, path)
@@ -77,11 +83,11 @@ class State:
         """Number of the newest durable notice. Written by the committing thread."""
 
     def commit(self, group: Group) -> None:
-        """Make a group durable, whole; raises `Fatal` when it may not be."""
+        """Make a group durable, whole; raises `StoreFailed` when it may not be."""
         findings = [(key, *stored) for key, stored in group.findings.items()]
         notices = [(notice.key, notice.time, msgspec.msgpack.encode(notice)) for notice in group.notices]
         spends = [(slot, *path, *amounts) for (*path, slot), amounts in group.spends.items()]
-        with self._fatal("write"), _transaction(self._writer):
+        with self._failing("write"), _transaction(self._writer):
             for statement, rows in (
                 (tables.ADD_HOLD, group.holds),
                 (tables.ADD_CHANGE, group.changes),
@@ -114,7 +120,7 @@ class State:
     def prune(self, keep: Keep) -> bool:
         """Delete what nobody will ask for again, a bounded number of rows a call. True when more is left."""
         values = keep._asdict() | {"at_once": PRUNED_AT_ONCE, "dedupe_bytes": keep.dedupe_keys * DEDUPE_ITEM_BYTES}
-        with self._fatal("prune"), _transaction(self._writer):
+        with self._failing("prune"), _transaction(self._writer):
             few = (
                 tables.PRUNE_SPENDS, tables.PRUNE_CROSSINGS, tables.PRUNE_CHANGES, tables.PRUNE_DELIVERIES,
                 tables.PRUNE_ASKERS,
@@ -224,6 +230,17 @@ class State:
         """A value stored under a name."""
         return next((value for (value,) in self._read("SELECT value FROM meta WHERE key = ?", key)), None)
 
+    def rewrite_log(self) -> None:
+        """Carry the log over into the file.
+
+        After a flush that failed the kernel may hold pages for written that are not on disk, and the
+        next flush would pass them over; here they are written anew.
+        """
+        with self._failing("write"):
+            busy, *_ = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if busy:
+                raise sqlite3.OperationalError("another process reads the file")
+
     def close(self) -> None:
         """Let go of the file; the last group has been committed."""
         self._open.close()
@@ -235,24 +252,24 @@ class State:
             self._writer.execute(tables.ADD_DEDUPE, {"frame": booked.positions.journal_frame, "keys": booked.dedupe})
 
     def _read(self, sql: str, *values: str | int | bytes) -> list[Any]:
-        with self._fatal("read"):
+        with self._failing("read"):
             return self._reader.execute(sql, values).fetchall()
 
     @contextmanager
-    def _fatal(self, what: str) -> Iterator[None]:
+    def _failing(self, what: str) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
-            raise Fatal(
+            raise StoreFailed(
                 f"Cannot {what} {self._path}: {error}.",
-                fix="Check the disk's free space and health; the next start continues from the last durable group.",
+                fix="Check the disk's free space and health; the state goes on from the last durable group.",
             ) from error
 
 
 @contextmanager
 def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
-    # Nothing to undo on an error: it is Fatal, and the process ends with its transaction open.
+    # Nothing to undo on an error: the file is closed with its transaction open.
     yield
     connection.execute("COMMIT")
 
@@ -270,6 +287,9 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=FOREIGN_LOCK_S)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+    # Some builds of SQLite write zeros over every row that is deleted; entries pass through the outbox by the thousand.
+    connection.execute("PRAGMA secure_delete = OFF")
     return connection
 
 

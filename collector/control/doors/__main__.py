@@ -10,7 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from collector.control.doors.api import Api
-from collector.control.process import Settings, routes_of
+from collector.control.doors.config import Config
+from collector.control.doors.request import Route
+from collector.control.wiring.house import Outside, Settings
+from collector.control.wiring.served import routes_of
 
 FILE = Path("schemas/control.openapi.json")
 
@@ -18,11 +21,16 @@ FILE = Path("schemas/control.openapi.json")
 async def document() -> str:
     """The OpenAPI document as it is published."""
     with TemporaryDirectory() as folder:
-        data = Path(folder)
-        for needed in ("state", "governance"):
-            (data / needed).mkdir()
-        routes = routes_of(data, Settings(dedupe_keys=1, operator_token=""))
-    return json.dumps(Api(routes, on_fatal=_raise).description, indent=2, ensure_ascii=False) + "\n"
+        described = Api(published_routes(Path(folder)), on_fatal=_raise).description
+    return json.dumps(described, indent=2, ensure_ascii=False) + "\n"
+
+
+def published_routes(data: Path) -> list[Route]:
+    """The routes of an owner on an empty folder; a loop must be running."""
+    for needed in ("state", "governance"):
+        (data / needed).mkdir()
+    settings = Settings(control=Config(endpoint="127.0.0.1:0"), dedupe_keys=1, operator_token="")
+    return routes_of(data, settings, Outside([], asyncio.Event(), lambda _: None))
 
 
 def main() -> int:

@@ -1,14 +1,14 @@
 """What agents ask: decisions, budgets and holds, as JSON."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
 from collector.access.keys import Credential
-from collector.control.answers import DECISION_HEADERS
+from collector.control.answers import DECISION_HEADERS, Answer
 from collector.control.doors.config import Config
 from collector.control.doors.request import ENCODE, Operation, Page, Request, Route
-from collector.control.owner import Owner
 from collector.pricing.rate import MAX_TOKENS
 from schemas.control import BudgetView, Decision, DecisionRequest, HoldState, SettleRequest
 from schemas.errors import Permanent
@@ -39,10 +39,29 @@ _SETTLED = Operation("The action was done and cost this much.", HoldState, Settl
 _VOIDED = Operation("The action was not done: give the money back.", HoldState, may_be=(409,))
 
 
+class Judge(Protocol):
+    """Who answers agents: `owner.Owner`, or `outage.stand_in.StandIn` while the state cannot be written."""
+
+    async def decide(self, credential: Credential, request: DecisionRequest) -> Answer:
+        """Say whether this agent may do that."""
+
+    async def hold(self, credential: Credential, hold_id: str) -> HoldState:
+        """What became of a hold."""
+
+    async def settle(self, credential: Credential, hold_id: str, request: SettleRequest) -> HoldState:
+        """The call was made and cost this much."""
+
+    async def void(self, credential: Credential, hold_id: str) -> HoldState:
+        """The call was not made."""
+
+    async def budgets(self, credential: Credential, scope: str | None) -> list[BudgetView]:
+        """The limited budgets a key may see."""
+
+
 class AgentPages:
     """The pages of an agent's or a tenant's key."""
 
-    def __init__(self, owner: Owner, authenticate: Callable[[str], Credential], config: Config) -> None:
+    def __init__(self, owner: Judge, authenticate: Callable[[str], Credential], config: Config) -> None:
         self._owner = owner
         self._authenticate = authenticate
         self._config = config

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from collector.control.answers import Header
+from collector.control.commit import unavailable
 from collector.control.doors.openapi import openapi
 from collector.control.doors.request import ANY, ENCODE, Handler, Operation, Page, Request, Route, Stream
 from collector.control.doors.statuses import JSON, NoPath, WrongMethod, error_response
 from collector.control.doors.streams import send_stream
 from collector.http import Receive, Scope, Send, respond
+from collector.state.store import StoreFailed
 from schemas.errors import Forbidden, Permanent, Retryable, Unauthenticated
 
 _PARAMETER = re.compile(r"\{\w+\}")
@@ -49,6 +51,10 @@ class Api:
             page = await handler(request, *parameters)
         except (Unauthenticated, Forbidden, Permanent, Retryable) as error:
             status, body, headers = error_response(error)
+            await respond(send, status, body, headers + _echo(request))
+        except StoreFailed as error:
+            self._on_fatal(error)
+            status, body, headers = error_response(unavailable())
             await respond(send, status, body, headers + _echo(request))
         except Exception as error:
             self._on_fatal(error)

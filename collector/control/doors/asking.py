@@ -7,8 +7,7 @@ import msgspec
 
 from collector.access.keys import Credential
 from collector.control.answers import Header
-from collector.control.doors.agents import check_question
-from collector.control.owner import Owner
+from collector.control.doors.agents import Judge, check_question
 from schemas.control import Decision, DecisionRequest
 
 _DECISION = msgspec.json.Decoder(Decision)
@@ -24,7 +23,7 @@ class Answered(NamedTuple):
 class Asker:
     """What the doors share: the owner, and how keys are checked."""
 
-    def __init__(self, owner: Owner, authenticate: Callable[[str], Credential]) -> None:
+    def __init__(self, owner: Judge, authenticate: Callable[[str], Credential]) -> None:
         self.owner = owner
         self.authenticate = authenticate
 

@@ -21,7 +21,8 @@ import pyarrow as pa
 from collector.access.bootstrap import access_path
 from collector.access.keys import KeyStore
 from collector.control.link import OwnerLink
-from collector.control.process import Outside, Settings, run
+from collector.control.process import run
+from collector.control.wiring.house import Outside, Settings
 from schemas.booking import Booked, Booking, Event, Pending, Poll, Position, Resume
 from schemas.errors import SpanwardError
 from schemas.ids import AgentPath, new_id

@@ -1,6 +1,8 @@
 """Nobody is told of a change before it is on disk, and groups are written in the order they were recorded."""
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -11,8 +13,8 @@ from collector.governance.budgets import Budgets, Config
 from collector.governance.counters import Amount
 from collector.governance.holds import Hold, Terms
 from collector.state.rows import Group, Keep, SpendLine
-from collector.state.store import State
-from schemas.errors import Fatal
+from collector.state.store import State, StoreFailed
+from schemas.errors import Retryable
 from schemas.ids import AgentPath
 
 KEEP = Keep(
@@ -155,17 +157,46 @@ async def test_stopping_writes_what_is_recorded(desk: Desk) -> None:
     assert desk.state.last_event == 1
 
 
-async def test_a_group_that_cannot_be_written_ends_the_run_and_tells_nobody(
+async def test_a_group_that_cannot_be_written_ends_the_run_and_everybody_is_told_to_ask_again(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: Group) -> None:
-        raise Fatal("The disk is gone.")
+        raise StoreFailed("The disk is gone.")
 
     monkeypatch.setattr(desk.state, "commit", fail)
     desk.event("lost")
     waiting = asyncio.create_task(desk.committer.durable())
-    with pytest.raises(Fatal, match="The disk is gone"):
+    with pytest.raises(StoreFailed, match="The disk is gone"):
         await desk.task
-    await asyncio.sleep(0)
+    with pytest.raises(Retryable):
+        await waiting
+    desk.event("later")
+    with pytest.raises(Retryable):
+        await desk.committer.durable()
+
+
+async def test_a_slow_disk_does_not_hold_up_the_loop(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first flush tells that it is slow; from then on the loop goes on while the thread waits for the disk."""
+    flushing, go_on = threading.Event(), threading.Event()
+    commit = desk.state.commit
+
+    def slow(group: Group) -> None:
+        flushing.set()
+        assert go_on.wait(30)
+        commit(group)
+
+    def late(group: Group) -> None:
+        time.sleep(0.1)
+        commit(group)
+
+    desk.event("first")
+    monkeypatch.setattr(desk.state, "commit", late)
+    await desk.committer.durable()
+    monkeypatch.setattr(desk.state, "commit", slow)
+    desk.event("second")
+    waiting = asyncio.create_task(desk.committer.durable())
+    await until(flushing.is_set)
     assert not waiting.done()
-    waiting.cancel()
+    go_on.set()
+    await waiting
+    assert desk.state.last_event == 2

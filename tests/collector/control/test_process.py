@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import socket
-import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -167,17 +166,3 @@ def test_an_occupied_port_is_named(prepare: PREPARE) -> None:
         endpoint = f"127.0.0.1:{other.getsockname()[1]}"
         with pytest.raises(AssertionError, match=rf"cannot listen on {endpoint}"):
             prepare(control={"endpoint": endpoint}).start()
-
-
-def test_a_state_that_cannot_be_written_ends_the_owner_and_answers_nobody(prepare: PREPARE) -> None:
-    """An answer that is not on disk would be forgotten by the restart."""
-    owner = prepare().start()
-    owner.ask()
-    with contextlib.closing(sqlite3.connect(owner.data / "state" / "state.db", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with contextlib.suppress(httpx.TransportError):
-            assert owner.post("/v1/decisions", CALL).status_code >= 500
-        code, log = owner.wait()
-    assert code == 70
-    assert "Error: Cannot write" in log
-    assert "database is locked" in log

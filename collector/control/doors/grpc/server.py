@@ -13,10 +13,12 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
+from collector.control.commit import unavailable
 from collector.control.doors.config import Config
 from collector.control.doors.grpc.statuses import status_of
 from collector.control.doors.request import TooLarge
 from collector.http import split_endpoint
+from collector.state.store import StoreFailed
 from schemas.errors import ConfigError, Forbidden, Permanent, Retryable, Unauthenticated
 
 # What gRPC itself refuses above ours; its message cannot name our setting, so ours must speak first.
@@ -62,7 +64,7 @@ class GrpcDoor:
 
     def __init__(self, services: list[Service], config: Config, *, on_fatal: Callable[[Exception], None]) -> None:
         self._config = config
-        self._on_fatal = on_fatal
+        self.show(services, on_fatal)
         size = config.grpc_max_message.bytes * _LIBRARY_LIMIT_FACTOR
         self._server = grpc.aio.server(
             options=[
@@ -72,6 +74,11 @@ class GrpcDoor:
             ]
         )
         self._server.add_generic_rpc_handlers([self._handlers(service) for service in services])
+
+    def show(self, services: list[Service], on_fatal: Callable[[Exception], None]) -> None:
+        """From now on these answer, services of the same names and methods; calls that run go on where they are."""
+        self._services = {service.name: service for service in services}
+        self._on_fatal = on_fatal
 
     async def start(self) -> str:
         """Listen, and return the address; raises `ConfigError` when it cannot be had."""
@@ -93,14 +100,15 @@ class GrpcDoor:
 
     def _handlers(self, service: Service) -> grpc.GenericRpcHandler:
         handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {}
-        for name, method in service.methods.items():
-            handlers[name] = grpc.unary_unary_rpc_method_handler(self._unary(method))
-        for name, stream in service.streams.items():
-            handlers[name] = grpc.stream_stream_rpc_method_handler(self._streaming(stream))
+        for name in service.methods:
+            handlers[name] = grpc.unary_unary_rpc_method_handler(self._unary(service.name, name))
+        for name in service.streams:
+            handlers[name] = grpc.stream_stream_rpc_method_handler(self._streaming(service.name, name))
         return grpc.method_handlers_generic_handler(service.name, handlers)
 
-    def _unary(self, method: Method) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    def _unary(self, service: str, name: str) -> Callable[[bytes, Context], Awaitable[bytes]]:
         async def answer(body: bytes, context: Context) -> bytes:
+            method, on_fatal = self._services[service].methods[name], self._on_fatal
             try:
                 async with asyncio.timeout(self._config.grpc_deadline.seconds):
                     return (await method(self._call(body, context))).SerializeToString()
@@ -112,22 +120,29 @@ class GrpcDoor:
                     f"The call took longer than extensions.control.grpc_deadline ({self._config.grpc_deadline}). "
                     "What it asked for may have been recorded; ask again with the same idempotency_key.",
                 )
+            except StoreFailed as error:
+                on_fatal(error)
+                await context.abort(*status_of(unavailable()))
             except Exception as error:
-                self._on_fatal(error)
+                on_fatal(error)
                 raise
 
         return answer
 
-    def _streaming(self, stream: Stream) -> Callable[[AsyncIterator[bytes], Context], AsyncIterator[bytes]]:
+    def _streaming(self, service: str, name: str) -> Callable[[AsyncIterator[bytes], Context], AsyncIterator[bytes]]:
         async def answer(bodies: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+            stream, on_fatal = self._services[service].streams[name], self._on_fatal
             calls = (self._call(body, context) async for body in bodies)
             try:
                 async for message in stream(calls):
                     yield message.SerializeToString()
             except (Unauthenticated, Forbidden, Permanent, Retryable) as error:
                 await context.abort(*status_of(error))
+            except StoreFailed as error:
+                on_fatal(error)
+                await context.abort(*status_of(unavailable()))
             except Exception as error:
-                self._on_fatal(error)
+                on_fatal(error)
                 raise
 
         return answer

@@ -5,9 +5,8 @@ import json
 import pytest
 import schemathesis
 
-from collector.control.doors.__main__ import FILE, document
+from collector.control.doors.__main__ import FILE, document, published_routes
 from collector.control.doors.request import Route
-from collector.control.process import Settings, routes_of
 from tests.collector.control.owned import OwnerProcess
 from tests.house.source import ROOT
 
@@ -21,10 +20,7 @@ async def test_the_published_file_is_what_is_served(owner: OwnerProcess) -> None
 
 @pytest.fixture
 async def routes(tmp_path_factory: pytest.TempPathFactory) -> list[Route]:
-    data = tmp_path_factory.mktemp("routes")
-    for needed in ("state", "governance"):
-        (data / needed).mkdir()
-    return routes_of(data, Settings(dedupe_keys=1, operator_token=""))
+    return published_routes(tmp_path_factory.mktemp("routes"))
 
 
 def test_every_route_is_documented(routes: list[Route]) -> None:
