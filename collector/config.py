@@ -17,6 +17,7 @@ import yaml
 from collector.access.yaml_file import Node, bind, read_yaml
 from collector.accounting.account import Config as AccountingConfig
 from collector.control.doors.config import Config as ControlConfig
+from collector.governance.adherence.config import Config as AdherenceConfig
 from collector.governance.budgets import Config as BudgetsConfig
 from collector.ledger.writer import Config as LedgerConfig
 from collector.notifications.config import Config as NotificationsConfig
@@ -70,6 +71,8 @@ class Processors(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """What calls cost."""
     budgets: BudgetsConfig = BudgetsConfig()
     """Holds, limits and what happens when a price or a span is missing."""
+    adherence: AdherenceConfig = AdherenceConfig()
+    """Matching decisions with the calls that ran."""
 
 
 class Exporters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -233,7 +233,8 @@ class Booker:
             outbox_taken=taken,
             dedupe=made.dedupe,
             spends=made.spends(),
-            calls=made.held_calls(),
+            calls=made.metered_calls(),
+            sightings=made.sightings,
         )
         booked = self._link.request(booking)
         assert isinstance(booked, Booked)

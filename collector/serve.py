@@ -186,7 +186,7 @@ def _running(data_dir: Path) -> Collector | None:
 
 def quiet(config: Config) -> Config:
     """The same with a control endpoint nobody but this command finds: another collector may have the port."""
-    control = msgspec.structs.replace(config.extensions.control, endpoint="127.0.0.1:0")
+    control = msgspec.structs.replace(config.extensions.control, endpoint="127.0.0.1:0", grpc_endpoint="")
     return msgspec.structs.replace(config, extensions=msgspec.structs.replace(config.extensions, control=control))
 
 
@@ -207,7 +207,7 @@ def _collector_here(data_dir: Path, config: Config) -> Iterator[Collector]:
         stack.callback(ingest.close)
         ingest.booker.start()
         try:
-            with closing(Collector(owner.endpoint, (data_dir / "operator.token").read_text())) as collector:
+            with closing(Collector(owner.endpoints["control"], (data_dir / "operator.token").read_text())) as collector:
                 yield collector
         finally:
             drained = ingest.booker.drain(_DRAIN_S)

@@ -121,6 +121,15 @@ def _joined(others: str, text: str) -> str:
     return re.sub(others, "-", text).strip("-")
 
 
+def time_of(text: str) -> int | None:
+    """When a UUIDv7 was made, Unix ns to the millisecond; `None` for any other text."""
+    try:
+        made = uuid.UUID(text)
+    except ValueError:
+        return None
+    return (made.int >> 80) * 1_000_000 if made.version == 7 else None
+
+
 def new_id(prefix: str = "") -> str:
     """A time-ordered id with 74 random bits (UUIDv7, RFC 9562 section 5.7), `prefix` in front."""
     unix_ms = time.time_ns() // 1_000_000

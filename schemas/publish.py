@@ -6,6 +6,7 @@ the tests run it. What a column or message means is written once, beside its typ
     ledger.schema.json       one entry of the ledger: every column with type, unit and meaning
     governance.schema.json   the YAML files of `governance/`, for editors
     control.schema.json      the messages of the control endpoint
+    findings.schema.json     the `detail` of findings in the ledger
 
 Leaves compatibility to reviewers: a difference in one of these files is a difference in a contract.
 """
@@ -27,12 +28,32 @@ from schemas.control import (
     SettleRequest,
 )
 from schemas.governance import AgentFile, OrgFile, PlatformFile, TenantFile
-from schemas.tables import LEDGER_COLUMNS, LEDGER_FORMAT, Column
+from schemas.kills import (
+    Ack,
+    BudgetsEvent,
+    Drill,
+    DrillEvent,
+    EndEvent,
+    KeyEvent,
+    KillList,
+    KillRequest,
+    KillsEvent,
+    PolicyEvent,
+    ReasonRequest,
+    Released,
+    Snapshot,
+)
+from schemas.tables import LEDGER_COLUMNS, LEDGER_FORMAT, Column, FindingDetail
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FOLDER = Path(__file__).parent
 
 JsonSchema = dict[str, object]
+
+_KILL_MESSAGES = (
+    KillRequest, KillList, ReasonRequest, Released, Drill, Ack,
+    Snapshot, KillsEvent, BudgetsEvent, PolicyEvent, DrillEvent, KeyEvent, EndEvent,
+)  # fmt: skip
 
 _JSON_TYPES = {"string": "string", "int64": "integer", "bool": "boolean"}
 
@@ -59,7 +80,13 @@ def documents() -> dict[str, JsonSchema]:
                 IncreaseView,
                 BudgetsView,
                 ErrorBody,
+                *_KILL_MESSAGES,
             ),
+        ),
+        "findings.schema.json": _messages(
+            "Spanward findings",
+            "FindingDetail is the column `detail` of ledger entries of kind `finding`; `action` names the rule.",
+            (FindingDetail,),
         ),
     }
 

@@ -12,6 +12,7 @@ import gc
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -28,6 +29,7 @@ EXIT_CONFIG = 1
 EXIT_FATAL = 70
 _PR_SET_PDEATHSIG = 1
 _TIDY_S = 0.25
+_MAX_FILES = 65_536
 
 
 def main() -> int:
@@ -38,6 +40,7 @@ def main() -> int:
     given = arguments.parse_args()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     _end_with_parent()
+    _open_files()
     try:
         settings = _settings(sys.stdin.buffer.read())
         connections = [socket.socket(fileno=int(number)) for number in given.fd.split(",")]
@@ -72,8 +75,8 @@ async def _tidy() -> None:
         await asyncio.sleep(_TIDY_S)
 
 
-def _announce(url: str) -> None:
-    sys.stdout.write(json.dumps({"control": url}) + "\n")
+def _announce(endpoints: dict[str, str]) -> None:
+    sys.stdout.write(json.dumps(endpoints) + "\n")
     sys.stdout.flush()
 
 
@@ -85,6 +88,13 @@ def _end_with_parent() -> None:
     # The parent may have ended before the kernel knew that we want to be told.
     if os.getppid() != parent:
         sys.exit(EXIT_FATAL)
+
+
+def _open_files() -> None:
+    """Each client that listens takes a descriptor, and the usual soft limit of 1,024 is what `select` could count."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MAX_FILES if most == resource.RLIM_INFINITY else min(most, _MAX_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def _settings(text: bytes) -> Settings:

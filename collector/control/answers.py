@@ -16,6 +16,13 @@ from schemas.money import amount_text, format_usd
 
 Header = tuple[bytes, bytes]
 
+DECISION_HEADERS = {
+    "x-spanward-decision-id": "Id of the decision.",
+    "x-spanward-verdict": "The verdict.",
+    "x-spanward-budget-remaining-usd": "What the tightest budget in USD has left; absent where there is none.",
+    "x-spanward-budget-remaining-tokens": "The same of the tightest budget in tokens.",
+    "x-spanward-budget-resets-at": "When the first of these starts anew, RFC 3339.",
+}
 _DECISION_ID, _VERDICT = b"x-spanward-decision-id", b"x-spanward-verdict"
 _RESETS_AT = b"x-spanward-budget-resets-at"
 _REMAINING = {"usd": b"x-spanward-budget-remaining-usd", "tokens": b"x-spanward-budget-remaining-tokens"}

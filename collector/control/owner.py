@@ -14,9 +14,10 @@ from collector.control.answers import Answer
 from collector.control.commit import Committer
 from collector.control.quotes import Quotes
 from collector.control.repeats import Repeats, digest
+from collector.governance.adherence.rulings import Decided
 from collector.governance.budgets import Budgets
 from collector.governance.counters import Account, Amount, Counter, exhausted_at
-from collector.governance.decide import Judgement, Question, decide
+from collector.governance.decide import COSTED_ACTIONS, Judgement, Question, decide
 from collector.governance.entries import DECISION_PREFIX, HOLD_PREFIX, DecisionDetail, decision_entry
 from collector.governance.holds import Hold, Terms, restored
 from collector.governance.kills import Kills, Names
@@ -66,6 +67,8 @@ class Owner:
         self._clock = clock
         self._burn_at, self._burn = -_BURN_KEPT_NS, dict[tuple[str, str], int]()
         self.policy_digest = ""
+        self.on_decided: Callable[[Decided], None] = lambda _: None
+        """Told of each decision about a model call, in its group."""
         self.outbox_taken = self._state.positions().outbox_taken
         """The last event that ingest has in its journal."""
 
@@ -204,6 +207,7 @@ class Owner:
             hold = self._budgets.hold(account, self._terms(asked, quote))
         decision = self._decision(asked, judgement, hold, limited)
         self._record(asked, decision)
+        self._tell(asked, decision)
         answer = answers.fresh(decision)
         if request.idempotency_key:
             kept = KeptDecision(credential.id, request.idempotency_key, digest(request), answer.body, now)
@@ -264,6 +268,13 @@ class Owner:
         group = self._committer.group
         group.event(row)
         group.named += self._names.new(asked.request)
+
+    def _tell(self, asked: "_Asked", decision: Decision) -> None:
+        request = asked.request
+        if request.action in COSTED_ACTIONS:
+            rule, held = decision.reasons[0].rule, decision.hold is not None
+            named = (asked.account.text, request.provider, request.model)
+            self.on_decided(Decided(decision.decision_id, *named, decision.verdict, rule, held, asked.now))
 
     def _find(self, credential: Credential, hold_id: str) -> Hold:
         hold = self._budgets.find(hold_id)

@@ -8,6 +8,7 @@ nothing in order, because what memory says is then not to be trusted.
 import asyncio
 import logging
 import socket
+import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack
@@ -23,8 +24,14 @@ from collector.control.corrections import CorrectionBook
 from collector.control.credentials import Credentials
 from collector.control.doors.agents import AgentPages
 from collector.control.doors.api import Api
+from collector.control.doors.asking import Asker
+from collector.control.doors.authzen import AuthzenPages
 from collector.control.doors.budgets import BudgetPages
 from collector.control.doors.config import Config
+from collector.control.doors.gateways.forward_auth import ForwardAuthPages
+from collector.control.doors.grpc.control import ControlService
+from collector.control.doors.grpc.ext_authz import ExtAuthz
+from collector.control.doors.grpc.server import GrpcDoor
 from collector.control.doors.notices import NoticePages
 from collector.control.doors.operators import OperatorPages, Operators
 from collector.control.doors.request import Route
@@ -38,9 +45,13 @@ from collector.control.kill.switch import Switch
 from collector.control.owner import Limits, Owner, Parts
 from collector.control.quotes import Quotes
 from collector.control.repeats import Repeats
+from collector.governance.adherence.config import Config as AdherenceConfig
+from collector.governance.adherence.judge import Adherence, Stored
+from collector.governance.adherence.judge import Outside as AdherenceOutside
+from collector.governance.adherence.stops import lately
 from collector.governance.budgets import Budgets
 from collector.governance.budgets import Config as BudgetsConfig
-from collector.governance.kills import Kills, Names
+from collector.governance.kills import Identities, Kills, Names
 from collector.http import HttpServer, address, bind
 from collector.notifications.config import Config as NotificationsConfig
 from collector.notifications.outbox import NoticeOutbox
@@ -55,6 +66,7 @@ _LOG = logging.getLogger("spanward.control")
 # Holds expire by the second; anything a caller can see is brought up to date when it is asked for.
 _TICK_S = 0.1
 _PRUNE_S = 60.0
+_ADHERENCE_SINCE = "adherence_since"
 # Newest holds that are looked through for what calls usually use: about a second.
 _SETTLED_READ = 200_000
 
@@ -64,6 +76,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     control: Config = Config()
     budgets: BudgetsConfig = BudgetsConfig()
+    adherence: AdherenceConfig = AdherenceConfig()
     pricing: PricingSettings = PricingSettings()
     notifications: NotificationsConfig = NotificationsConfig()
     dedupe_keys: int
@@ -75,6 +88,7 @@ class Running(NamedTuple):
 
     parts: Parts
     owner: Owner
+    adherence: Adherence
     corrections: CorrectionBook
     keys: KeyStore
     seals: Seals
@@ -88,11 +102,11 @@ class Running(NamedTuple):
 
 
 class Outside(NamedTuple):
-    """Connections to ingest, what ends the process, and who is told the URL once questions are answered."""
+    """Connections to ingest, what ends the process, and who is told the addresses once questions are answered."""
 
     connections: list[socket.socket]
     stop: asyncio.Event
-    announce: Callable[[str], None]
+    announce: Callable[[dict[str, str]], None]
 
 
 async def run(data_dir: Path, settings: Settings, outside: Outside) -> None:
@@ -128,7 +142,8 @@ async def _serve(running: Running, settings: Settings, outside: Outside, loop: _
 
     committer.on_durable = durable
     tasks.create_task(committer.run())
-    routes = _routes(running, settings)
+    asker = Asker(running.owner, running.authenticate)
+    routes = _routes(running, settings, asker)
 
     def on_fatal(error: Exception) -> None:
         tasks.create_task(_fail(error))
@@ -139,11 +154,17 @@ async def _serve(running: Running, settings: Settings, outside: Outside, loop: _
     await committer.durable()
     server = HttpServer(Api(routes, on_fatal=on_fatal), loop.listener)
     await server.start()
+    endpoints = {"control": f"http://{address(loop.listener)}"}
+    door = _grpc_door(running, asker, settings.control, on_fatal)
+    if door is not None:
+        endpoints["control_grpc"] = await door.start()
     background = [tasks.create_task(each) for each in _background(running, settings, outside)]
-    outside.announce(f"http://{address(loop.listener)}")
+    outside.announce(endpoints)
     await outside.stop.wait()
     running.seals.close()
     running.hub.close()
+    if door is not None:
+        await door.stop()
     await server.stop()
     await running.notices.stop()
     for task in background:
@@ -151,7 +172,14 @@ async def _serve(running: Running, settings: Settings, outside: Outside, loop: _
     committer.stop()
 
 
-def _routes(running: Running, settings: Settings) -> list[Route]:
+def routes_of(data_dir: Path, settings: Settings) -> list[Route]:
+    """Everything an owner of that data directory would serve, to be described and not to be served."""
+    with ExitStack() as stack:
+        running = _restore(data_dir, settings, stack)
+        return _routes(running, settings, Asker(running.owner, running.authenticate))
+
+
+def _routes(running: Running, settings: Settings, asker: Asker) -> list[Route]:
     """Everything the endpoint serves."""
     operators = Operators(running.authenticate, settings.operator_token)
     committer = running.parts.committer
@@ -161,8 +189,19 @@ def _routes(running: Running, settings: Settings) -> list[Route]:
         *FeedbackPages(running.hub, settings.control).routes(),
         *KillPages(running.switch, operators, committer, settings.control).routes(),
         *OperatorPages(running.corrections, running.seals, operators, settings.control).routes(),
+        *AuthzenPages(asker, settings.control).routes(),
+        *ForwardAuthPages(asker, settings.control).routes(),
         *NoticePages(running.notices, operators, settings.control, clock=time.time_ns).routes(),
     ]
+
+
+def _grpc_door(
+    running: Running, asker: Asker, config: Config, on_fatal: Callable[[Exception], None]
+) -> GrpcDoor | None:
+    if not config.grpc_endpoint:
+        return None
+    services = [ControlService(asker, running.hub).service(), ExtAuthz(asker).service()]
+    return GrpcDoor(services, config, on_fatal=on_fatal)
 
 
 def _restore(data_dir: Path, settings: Settings, stack: ExitStack) -> Running:
@@ -189,12 +228,16 @@ def _restore(data_dir: Path, settings: Settings, stack: ExitStack) -> Running:
     governance.start()
     bell = Bell()
     seals = Seals(bell, now_ms=clock() // 10**6)
-    ingest = IngestParts(state, budgets, committer, owner, seals, bell)
+    outside = AdherenceOutside(_identities(settings), lambda: lately(kills, clock()), state.holds)
+    adherence = Adherence(settings.adherence, budgets, outside)
+    adherence.restore(_remembered(state, budgets, clock()))
+    owner.on_decided = adherence.decided
+    ingest = IngestParts(state, budgets, adherence, committer, owner, seals, bell)
     door = IngestDoor(ingest, clock=clock)
     credentials = Credentials(keys.authenticate, recheck_ns=control.key_recheck.ns, clock=clock)
     hub = Hub(Sources(kills, owner, committer, credentials.of), control.feedback)
     return Running(
-        parts, owner, corrections, keys, seals, door, KeyFollower(keys, state, committer), governance,
+        parts, owner, adherence, corrections, keys, seals, door, KeyFollower(keys, state, committer), governance,
         NoticeOutbox(settings.notifications, state, committer, clock=clock), hub,
         Switch(parts, hub, keys, models, clock=clock), credentials.of,
     )  # fmt: skip
@@ -212,11 +255,13 @@ def _background(running: Running, settings: Settings, outside: Outside) -> list[
     async def tick() -> None:
         while owner.tick():
             await parts.committer.durable()
+        running.adherence.tick(time.time_ns())
         await parts.committer.durable()
 
     async def prune() -> None:
         now = time.time_ns()
         parts.budgets.forget_windows(now)
+        running.adherence.forget(now)
         parts.committer.prune(_keep(settings, parts.budgets, now))
 
     return [
@@ -241,7 +286,29 @@ def _keep(settings: Settings, budgets: Budgets, now: int) -> Keep:
         decisions_since=now - control.idempotency_window.ns,
         decisions=control.max_idempotency_keys,
         dedupe_keys=settings.dedupe_keys,
+        rulings=settings.adherence.max_rulings,
+        askers_since=now - settings.adherence.asked_within.ns,
+        findings=settings.adherence.max_findings,
     )
+
+
+def _identities(settings: Settings) -> Identities:
+    """The ids of models for whoever is not the loop, too."""
+    models, lock = Models(price_book(settings.pricing, settings.budgets)), threading.Lock()
+
+    def identities(provider: str, model: str) -> frozenset[str]:
+        with lock:
+            return models.identities(provider, model)
+
+    return identities
+
+
+def _remembered(state: State, budgets: Budgets, now: int) -> Stored:
+    """What adherence stored; the first start notes when it began to."""
+    since = state.meta(_ADHERENCE_SINCE)
+    if since is None:
+        since = budgets.group.meta[_ADHERENCE_SINCE] = str(now).encode()
+    return Stored(int(since), state.rulings(), state.askers(), state.findings())
 
 
 async def _every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:

@@ -122,6 +122,14 @@ class Budgets:
         """Agents with holds that wait for the span of their call."""
         return self._holds.agents()
 
+    def waiting(self) -> Iterable[tuple[str, str]]:
+        """Agent and model of the holds that wait for the span of their call."""
+        return self._holds.waiting()
+
+    def covered(self, agent: str, model: str, at_ns: int, tolerance_ns: int) -> bool:
+        """Whether a hold that waits for its span was in force at that time."""
+        return self._holds.covers(agent, model, at_ns, tolerance_ns)
+
     # What happens --------------------------------------------------------------------------------
 
     def advance(self, now_ns: int) -> bool:
@@ -183,13 +191,16 @@ class Budgets:
         self._now = now_ns
         self._change(hold, "void", Outcome("void", None, "client", final=True), actor=actor)
 
-    def book(self, spends: Iterable[Spend], calls: Iterable[tuple[AgentPath, Call]], now_ns: int) -> None:
+    def book(
+        self, spends: Iterable[Spend], calls: Iterable[tuple[AgentPath, Call]], now_ns: int
+    ) -> list[tuple[Call, Hold]]:
         """Spend reported after the fact, by the quarter of an hour of the calls' start; never refused.
 
         `calls` are the calls that may have a hold. A call with one is counted in the windows of its
-        hold, whose money it takes; every other call in those of its own time.
+        hold, whose money it takes; every other call in those of its own time. Returns the calls with their holds.
         """
         self._now = now_ns
+        matched: list[tuple[Call, Hold]] = []
         sums: dict[tuple[AgentPath, int], Amount] = {}
         for org, tenant, agent, slot, cost, tokens in spends:
             key = (AgentPath(org, tenant, agent), slot)
@@ -202,9 +213,11 @@ class Budgets:
                 usd, used = sums.get(key, NOTHING)
                 sums[key] = Amount(usd - (call.cost or 0), used - (call.tokens or 0))
                 self._settle_by_span(hold, call)
+                matched.append((call, hold))
         for (path, slot), amount in sums.items():
             if amount != NOTHING:
                 self._spend(path, slot, amount)
+        return matched
 
     def forget(self, finals: Iterable[str]) -> None:
         """These final holds are durable."""

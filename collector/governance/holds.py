@@ -10,7 +10,7 @@ Which transition is allowed is here; what it does to budgets is left to `budgets
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from collector.governance.counters import NOTHING, Account, Amount
@@ -46,6 +46,7 @@ class Call(NamedTuple):
     received_time: int
     cost: int | None
     tokens: int | None = None
+    entry_id: str = ""
 
 
 class Hold:
@@ -157,6 +158,17 @@ class HoldBook:
     def agents(self) -> set[str]:
         """Agents (ORG/TENANT/AGENT) with a hold that waits for its span."""
         return {agent for agent, _ in self._waiting}
+
+    def waiting(self) -> Iterable[tuple[str, str]]:
+        """Agent and model of the holds that wait for their span."""
+        return self._waiting.keys()
+
+    def covers(self, agent: str, model: str, at_ns: int, tolerance_ns: int) -> bool:
+        """Whether a hold that waits for its span was in force at that time."""
+        return any(
+            hold.terms.created - tolerance_ns <= at_ns <= hold.terms.expires + tolerance_ns
+            for hold in reversed(self._waiting.get((agent, model), {}).values())
+        )
 
     def match(self, agent: str, call: Call, tolerance_ns: int) -> Hold | None:
         """The hold a call settles: the one of its decision; without a decision the oldest of agent and model.

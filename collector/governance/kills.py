@@ -82,6 +82,10 @@ class Kills:
         """The kills nobody has released, oldest first."""
         return [row for row in self._all.values() if row.id not in self._releases]
 
+    def history(self) -> list[tuple[KillRow, ReleaseRow | None]]:
+        """Every kill with its release, oldest first."""
+        return [(row, self._releases.get(row.id)) for row in self._all.values()]
+
     @property
     def active(self) -> bool:
         """True while some kill may refuse a decision: the one check of the hot path."""

@@ -98,10 +98,14 @@ def spends(calls: pa.Table) -> bytes:
     return _stream(renamed.rename_columns([*by, "cost_nano_usd", "tokens", "calls"]))
 
 
-def held_calls(calls: pa.Table) -> bytes:
-    """One row a call that was weighed, for the owner to settle holds with (`schemas.booking.Booking`)."""
-    owner, times = ["org", "tenant", "agent"], ["event_time", "received_time"]
-    columns = [*owner, "model", "request_model", "decision_id", *times, "cost_nano_usd", "tokens"]
+def metered_calls(calls: pa.Table) -> bytes:
+    """One row a call that was weighed, for the owner to hold against its decisions (`schemas.booking.Booking`)."""
+    owner, ids, times = (
+        ["org", "tenant", "agent"],
+        ["decision_id", "entry_id", "trace_id"],
+        ["event_time", "received_time"],
+    )
+    columns = [*owner, "provider", "model", "request_model", *ids, *times, "cost_nano_usd", "tokens"]
     end = pc.add(calls["event_time"], calls["duration_ns"])
     table = calls.select(columns).append_column("end_time", end)
     return _stream(

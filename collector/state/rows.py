@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from collector.state.notices import Notice
-from schemas.control import HoldBasis
+from schemas.control import HoldBasis, Verdict
 from schemas.kills import KillScope
 
 _ENCODE = msgspec.msgpack.Encoder().encode
@@ -122,6 +122,26 @@ class KeptDecision(NamedTuple):
     recorded_time: int
 
 
+class Ruling(NamedTuple):
+    """A decision that no hold tells of: a refusal, what was allowed without money, what lifted a refusal."""
+
+    decision_id: str
+    agent: str
+    provider: str
+    model: str
+    verdict: Verdict
+    rule: str
+    recorded_time: int
+
+
+class Asker(NamedTuple):
+    """An agent that asks before it acts, with its first question and, to the hour, its last."""
+
+    agent: str
+    since: int
+    until: int
+
+
 class KillRow(NamedTuple):
     """A kill as it was made."""
 
@@ -210,21 +230,25 @@ class Delivery(NamedTuple):
 
 
 class Keep(NamedTuple):
-    """What pruning leaves: rows from these times on, and how many decisions and dedupe keys."""
+    """What pruning leaves: rows from these times on, and how many decisions, dedupe keys, rulings and findings."""
 
     spends_since: int
     entries_since: int
     decisions_since: int
     decisions: int
     dedupe_keys: int
+    rulings: int
+    askers_since: int
+    findings: int
 
 
 class Group:
     """Everything one transaction writes. Owned by the loop until it is handed to the committing thread."""
 
     __slots__ = (
-        "booked", "changes", "corrections", "crossings", "decisions", "deliveries", "ended", "events", "finals",
-        "holds", "increases", "kills", "lines", "meta", "named", "notices", "releases", "spends",
+        "askers", "booked", "changes", "corrections", "crossings", "decisions", "deliveries", "ended", "events",
+        "finals", "findings", "holds", "increases", "kills", "lines", "meta", "named", "notices", "releases", "rulings",
+        "spends",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -242,6 +266,10 @@ class Group:
         self.ended: list[str] = []
         """Ids of the increases whose time is over."""
         self.decisions: list[KeptDecision] = []
+        self.rulings: list[Ruling] = []
+        self.askers: dict[str, Asker] = {}
+        self.findings: dict[str, tuple[bytes, int]] = {}
+        """A finding as it stands, and when it was last changed, by its key."""
         self.notices: list[Notice] = []
         self.deliveries: list[Delivery] = []
         self.kills: list[KillRow] = []

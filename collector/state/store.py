@@ -20,6 +20,7 @@ import msgspec
 from collector.state import tables
 from collector.state.notices import Notice
 from collector.state.rows import (
+    Asker,
     Booked,
     Crossing,
     Delivery,
@@ -35,6 +36,7 @@ from collector.state.rows import (
     Named,
     Positions,
     ReleaseRow,
+    Ruling,
     Spend,
     StoredHold,
     StoredNotice,
@@ -76,6 +78,7 @@ class State:
 
     def commit(self, group: Group) -> None:
         """Make a group durable, whole; raises `Fatal` when it may not be."""
+        findings = [(key, *stored) for key, stored in group.findings.items()]
         notices = [(notice.key, notice.time, msgspec.msgpack.encode(notice)) for notice in group.notices]
         spends = [(slot, *path, *amounts) for (*path, slot), amounts in group.spends.items()]
         with self._fatal("write"), _transaction(self._writer):
@@ -89,6 +92,9 @@ class State:
                 (tables.ADD_INCREASE, group.increases),
                 (tables.END_INCREASE, [(increase_id,) for increase_id in group.ended]),
                 (tables.ADD_DECISION, group.decisions),
+                (tables.ADD_RULING, group.rulings),
+                (tables.PUT_ASKER, list(group.askers.values())),
+                (tables.PUT_FINDING, findings),
                 (tables.ADD_NOTICE, notices),
                 (tables.PUT_DELIVERY, group.deliveries),
                 (tables.ADD_KILL, group.kills),
@@ -109,12 +115,15 @@ class State:
         """Delete what nobody will ask for again, a bounded number of rows a call. True when more is left."""
         values = keep._asdict() | {"at_once": PRUNED_AT_ONCE, "dedupe_bytes": keep.dedupe_keys * DEDUPE_ITEM_BYTES}
         with self._fatal("prune"), _transaction(self._writer):
-            few = (tables.PRUNE_SPENDS, tables.PRUNE_CROSSINGS, tables.PRUNE_CHANGES, tables.PRUNE_DELIVERIES)
+            few = (
+                tables.PRUNE_SPENDS, tables.PRUNE_CROSSINGS, tables.PRUNE_CHANGES, tables.PRUNE_DELIVERIES,
+                tables.PRUNE_ASKERS,
+            )  # fmt: skip
             for statement in few:
                 self._writer.execute(statement, values)
             bounded = (
                 tables.PRUNE_HOLDS, tables.PRUNE_LINES, tables.PRUNE_CORRECTIONS, tables.PRUNE_DECISIONS,
-                tables.PRUNE_DEDUPE, tables.PRUNE_NOTICES,
+                tables.PRUNE_DEDUPE, tables.PRUNE_NOTICES, tables.PRUNE_RULINGS, tables.PRUNE_FINDINGS,
             )  # fmt: skip
             most = max(self._writer.execute(statement, values).rowcount for statement in bounded)
         return most == PRUNED_AT_ONCE
@@ -143,6 +152,23 @@ class State:
     def hold(self, hold_id: str) -> StoredHold | None:
         """One hold as it was last committed."""
         return next((_hold(row) for row in self._read(tables.HOLD, hold_id)), None)
+
+    def holds(self, hold_ids: Sequence[str]) -> dict[str, StoredHold]:
+        """Those of these holds there are, as they were last committed."""
+        rows = self._read(tables.HOLDS.format(", ".join("?" * len(hold_ids))), *hold_ids)
+        return {row[0]: _hold(row) for row in rows}
+
+    def rulings(self) -> list[Ruling]:
+        """Decisions that no hold tells of, oldest first."""
+        return [Ruling._make(row[1:]) for row in self._read("SELECT * FROM rulings ORDER BY id")]
+
+    def askers(self) -> list[Asker]:
+        """Agents that ask before they act."""
+        return [Asker._make(row) for row in self._read("SELECT * FROM askers")]
+
+    def findings(self) -> list[tuple[str, bytes]]:
+        """Findings by their key, oldest change first."""
+        return self._read("SELECT key, finding FROM findings ORDER BY recorded_time")
 
     def crossings(self, since: int) -> list[Crossing]:
         """Recorded crossings of windows that started at `since` or later."""

@@ -6,7 +6,7 @@ re-baseline. How it came to be is `budget_entries`: holds, their changes and lin
 are only ever added; triggers keep them from being changed.
 """
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 # Applied once a row, so that a chunk sent again changes nothing; its only order is age.
 _CORRECTIONS_SQL = """
@@ -252,7 +252,33 @@ CREATE TABLE increases (
     reason TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
-STEPS = (_FIRST_SQL, _CORRECTIONS_SQL, _TOKENS_SQL, _KILLS_SQL, _NOTICES_SQL)
+# What adherence remembers beside the holds; how many rows there may be is a setting, so age is their only order.
+_ADHERENCE_SQL = """
+CREATE TABLE rulings (
+    id INTEGER PRIMARY KEY,
+    decision_id TEXT NOT NULL UNIQUE,
+    agent TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    recorded_time INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE askers (
+    agent TEXT PRIMARY KEY,
+    since INTEGER NOT NULL,
+    until INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE findings (
+    key TEXT PRIMARY KEY,
+    finding BLOB NOT NULL,
+    recorded_time INTEGER NOT NULL
+) STRICT;
+CREATE INDEX findings_by_age ON findings (recorded_time);
+"""
+STEPS = (_FIRST_SQL, _CORRECTIONS_SQL, _TOKENS_SQL, _KILLS_SQL, _NOTICES_SQL, _ADHERENCE_SQL)
 """What brings a file of each version, the empty one first, to the next."""
 
 # A slot's sum stops at the largest amount of `schemas.money` instead of overflowing 64 bits: a
@@ -271,6 +297,9 @@ ADD_INCREASE = "INSERT INTO increases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 END_INCREASE = "DELETE FROM increases WHERE id = ?"
 ADD_DECISION = "INSERT INTO decisions VALUES (NULL, ?, ?, ?, ?, ?)"
 ADD_CORRECTION = "INSERT INTO corrections VALUES (NULL, ?, ?)"
+ADD_RULING = "INSERT INTO rulings VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"
+PUT_ASKER = "INSERT OR REPLACE INTO askers VALUES (?, ?, ?)"
+PUT_FINDING = "INSERT OR REPLACE INTO findings VALUES (?, ?, ?)"
 ADD_NOTICE = "INSERT OR IGNORE INTO notices (key, time, notice) VALUES (?, ?, ?)"
 PUT_DELIVERY = "INSERT OR REPLACE INTO deliveries VALUES (?, ?, ?, ?, ?, ?)"
 ADD_KILL = "INSERT INTO kills VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -289,6 +318,7 @@ LAST_NOTICE = "SELECT coalesce(max(id), 0) FROM notices"
 NOTICES = "SELECT id, notice FROM notices WHERE id > ? ORDER BY id LIMIT ?"
 DELIVERIES = "SELECT * FROM deliveries WHERE state = ? ORDER BY notice_number DESC LIMIT ?"
 CORRECTIONS = "SELECT entry_id FROM corrections WHERE entry_id IN ({})"
+HOLDS = "SELECT * FROM hold_states WHERE id IN ({})"
 HOLD = "SELECT * FROM hold_states WHERE id = ?"
 OPEN_HOLDS = "SELECT * FROM hold_states WHERE hold_id IS NULL OR final = 0 ORDER BY created, id"
 INCREASES = "SELECT * FROM increases ORDER BY id"
@@ -331,6 +361,18 @@ DELETE FROM decisions
 WHERE id IN (SELECT id FROM decisions ORDER BY id LIMIT :at_once)
     AND (recorded_time < :decisions_since OR id <= (SELECT max(id) FROM decisions) - :decisions)
 """
+PRUNE_RULINGS = """
+DELETE FROM rulings
+WHERE id IN (SELECT id FROM rulings ORDER BY id LIMIT :at_once)
+    AND id <= (SELECT max(id) FROM rulings) - :rulings
+"""
+PRUNE_FINDINGS = """
+DELETE FROM findings WHERE key IN (
+    SELECT key FROM findings ORDER BY recorded_time
+    LIMIT max(0, min(:at_once, (SELECT count(*) FROM findings) - :findings))
+)
+"""
+PRUNE_ASKERS = "DELETE FROM askers WHERE until < :askers_since"
 PRUNE_SPENDS = "DELETE FROM spends WHERE slot_time < :spends_since"
 PRUNE_CROSSINGS = "DELETE FROM crossings WHERE window_start < :spends_since"
 # Both are kept as long as a budget's window can be measured again, so that nothing is told twice.

@@ -32,6 +32,10 @@ class Provider:
         self.url = ""
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     provider: Provider
@@ -226,7 +230,7 @@ def serving() -> Iterator[Provider]:
     """The provider on a free port of 127.0.0.1."""
     provider = Provider()
     handler = type("Handler", (_Handler,), {"provider": provider})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    with _Server(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         provider.url = f"http://127.0.0.1:{server.server_address[1]}"

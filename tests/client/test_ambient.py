@@ -101,5 +101,5 @@ def test_a_loop_that_is_used_on_after_its_end_gets_a_client_that_is_open(stub: S
 def test_what_is_exported_is_what_is_listed() -> None:
     public = {name for name in vars(spanward_client) if not name.startswith("_")}
     rooms = {"ambient", "asking", "client", "decision", "errors", "feedback", "gate", "governing", "holding", "otel"}
-    rooms |= {"protocol", "settings", "settling"}
+    rooms |= {"protocol", "settings", "settling", "spans"}
     assert public - rooms == set(spanward_client.__all__)

@@ -14,6 +14,7 @@ import pytest
 from collector.state import tables
 from collector.state.notices import Notice
 from collector.state.rows import (
+    Asker,
     Booked,
     Crossing,
     Delivery,
@@ -28,6 +29,7 @@ from collector.state.rows import (
     Named,
     Positions,
     ReleaseRow,
+    Ruling,
     Spend,
     SpendLine,
     StoredHold,
@@ -47,7 +49,18 @@ CHANGE = HoldChange(
 )  # fmt: skip
 INCREASE = Increase("inc_1", "acme", "daily", 20, 0, 100, 200, "user:ann", "a busy day")
 CORRECTION = b"sixteen bytes id"
-ALL = Keep(spends_since=0, entries_since=0, decisions_since=0, decisions=10**9, dedupe_keys=10**9)
+RULING = Ruling("dec_2", "acme/support/triage", "openai", "gpt-4o", "deny", "budget.daily.acme", 5)
+ASKER = Asker("acme/support/triage", 3, 5)
+ALL = Keep(
+    spends_since=0,
+    entries_since=0,
+    decisions_since=0,
+    decisions=10**9,
+    dedupe_keys=10**9,
+    rulings=10**9,
+    askers_since=0,
+    findings=10**9,
+)
 
 
 @pytest.fixture
@@ -72,6 +85,9 @@ def filled() -> Group:
     group.increases.append(INCREASE)
     group.decisions.append(KeptDecision("key", "once", b"digest", b"{}", 5))
     group.corrections.append((CORRECTION, 5))
+    group.rulings.append(RULING)
+    group.askers[ASKER.agent] = ASKER
+    group.findings["a finding"] = (b"as it stands", 5)
     group.notify(NOTICE)
     group.deliveries.append(DELIVERY)
     group.kills.append(KILL)
@@ -96,6 +112,9 @@ def test_everything_in_a_group_comes_back_after_a_restart(path: Path) -> None:
     assert again.increases() == [INCREASE]
     assert again.decisions() == [KeptDecision("key", "once", b"digest", b"{}", 5)]
     assert again.corrections([CORRECTION]) == {CORRECTION}
+    assert again.holds(["hold_1", "hold_2"]) == {"hold_1": StoredHold(HOLD, CHANGE)}
+    assert (again.rulings(), again.askers()) == ([RULING], [ASKER])
+    assert again.findings() == [("a finding", b"as it stands")]
     assert again.notices(0, 10) == [(1, NOTICE)]
     assert again.last_notice == 1
     assert again.deliveries("pending", 10) == [DELIVERY]
@@ -185,6 +204,16 @@ def test_the_budget_book_says_what_each_line_added(state: State) -> None:
     assert settle == Entry("settle", "hold_1", "acme", "support", "triage", 100, 30, -50, 0, 150, 700, -900, 0)
 
 
+def test_a_finding_and_an_asker_are_kept_as_they_stand_last(state: State) -> None:
+    for number in (5, 6):
+        group = Group()
+        group.askers["a"] = Asker("a", 1, number)
+        group.findings["f"] = (bytes([number]), number)
+        state.commit(group)
+    assert state.askers() == [Asker("a", 1, 6)]
+    assert state.findings() == [("f", b"\6")]
+
+
 def test_spends_of_one_slot_add_up(state: State) -> None:
     for _ in range(3):
         group = Group()
@@ -265,19 +294,36 @@ def test_pruning_leaves_what_was_asked_for(state: State) -> None:
         group.decisions = [KeptDecision("key", str(number), b"", b"", number)]
         group.crossings = [Crossing(number * 900, "acme", "daily", "usd", 80, 100, 5)]
         group.corrections = [(bytes([number]) * 16, number)]
+        group.rulings = [RULING._replace(decision_id=f"dec_{number}")]
+        group.askers = {str(number): Asker(str(number), 0, number)}
+        group.findings = {str(number): (b"", number)}
         group.notices = [msgspec.structs.replace(NOTICE, key=str(number), time=number * 900)]
         group.deliveries = [Delivery(number + 1, "ops", "pending" if number == 1 else "delivered", 1, "", 0)]
         group.booked = Booked(Positions(1, number + 1, 0), bytes([number]) * DEDUPE_ITEM_BYTES)
         state.commit(group)
     state.prune(ALL)
     assert (len(state.entries()), len(state.decisions()), len(state.dedupe())) == (12, 4, 4)
-    state.prune(Keep(spends_since=1800, entries_since=2, decisions_since=1, decisions=2, dedupe_keys=2))
+    state.prune(
+        ALL._replace(
+            spends_since=1800,
+            entries_since=2,
+            decisions_since=1,
+            decisions=2,
+            dedupe_keys=2,
+            rulings=2,
+            askers_since=1,
+            findings=2,
+        )
+    )
     assert [spend.slot_time for spend in state.spends(0)] == [1800, 2700]
     assert [crossing.window_start for crossing in state.crossings(0)] == [1800, 2700]
     assert [state.hold(f"hold_{number}") is not None for number in range(4)] == [False, False, True, True]
     assert sorted(entry.kind for entry in state.entries()) == ["hold", "hold", "settle", "settle", "spend", "spend"]
     assert [decision.idempotency_key for decision in state.decisions()] == ["2", "3"]
     assert [keys[0] for keys in state.dedupe()] == [2, 3]
+    assert [ruling.decision_id for ruling in state.rulings()] == ["dec_2", "dec_3"]
+    assert [asker.agent for asker in state.askers()] == ["1", "2", "3"]
+    assert [key for key, _ in state.findings()] == ["2", "3"]
     assert [found.notice.key for found in state.notices(0, 10)] == ["1", "2", "3"], "one is not delivered yet"
     assert [row.notice_number for row in state.deliveries("delivered", 10)] == [4, 3]
     assert {entry_id[0] for entry_id in state.corrections([bytes([number]) * 16 for number in range(4)])} == {2, 3}
@@ -358,6 +404,7 @@ def test_a_file_of_an_older_version_keeps_everything_and_takes_what_is_new(path:
         assert (state.meta("name"), state.positions()) == (b"value", Positions(3, 4, 0))
         # Nobody knows how many tokens those calls used, so they say nothing of how much to hold.
         assert state.settled(10) == []
+        assert (state.rulings(), state.askers(), state.findings()) == ([], [], [])
         group = Group()
         group.corrections.append((CORRECTION, 6))
         group.increases.append(INCREASE)

@@ -7,6 +7,7 @@ the account of what it stopped.
 import asyncio
 import contextlib
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,11 @@ def times(what: str, seconds: Sequence[float]) -> str:
     return f"{what:34} p50 {p50 * 1000:7.1f}  p99 {p99 * 1000:7.1f}  max {ranked[-1] * 1000:7.1f} ms ({len(ranked)})"
 
 
+def show(line: str) -> None:
+    """A figure for whoever reads the run; `-rP` or `-s` shows it."""
+    sys.stdout.write(f"{line}\n")
+
+
 @pytest.mark.timeout(300)
 async def test_500_connected_clients_are_stopped_within_5_seconds_and_a_crash_lifts_nothing(served: Served) -> None:
     """Must show 4. LiteLLM #9820 (four of five pods), cmcp#665 (a restart lifts blocks), AGT#3739 (nobody was told)."""
@@ -71,9 +77,9 @@ async def test_500_connected_clients_are_stopped_within_5_seconds_and_a_crash_li
         await everybody(clients, lambda client: bool(client.denied_at))
         told = [client.reached[1] - started for client in clients]
         denied = [client.denied_at - started for client in clients]
-        print(f"\n{CLIENTS} clients of {AGENTS} agents, one kill; it was answered after {answered * 1000:.1f} ms")  # noqa: T201
-        print(times("order sent → event at the client", told))  # noqa: T201
-        print(times("order sent → first refused call", denied))  # noqa: T201
+        show(f"\n{CLIENTS} clients of {AGENTS} agents, one kill; it was answered after {answered * 1000:.1f} ms")
+        show(times("order sent → event at the client", told))
+        show(times("order sent → first refused call", denied))
         assert max(denied) < PROMISED_S
         await arrived(served, made)
 
@@ -84,8 +90,8 @@ async def test_500_connected_clients_are_stopped_within_5_seconds_and_a_crash_li
         await asyncio.to_thread(served.restart)
         back = time.monotonic()
         await everybody(clients, lambda client: client.epoch == 1 and client.connections == 2)
-        print(f"killed -9; doors open again after {back - restarted:.1f} s")  # noqa: T201
-        print(f"all {CLIENTS} resumed {time.monotonic() - back:.2f} s later")  # noqa: T201
+        show(f"killed -9; doors open again after {back - restarted:.1f} s")
+        show(f"all {CLIENTS} resumed {time.monotonic() - back:.2f} s later")
         assert all(client.kills == ["default"] for client in clients)
         assert await asyncio.gather(*(client.ask() for client in clients[:AGENTS])) == ["deny"] * AGENTS
 
@@ -112,7 +118,7 @@ async def arrived(served: Served, made: dict[str, Any]) -> None:
                 break
             await asyncio.sleep(0.05)
     acks = status["acks"]
-    print(f"as acknowledged: p50 {acks['p50_ms']}  p99 {acks['p99_ms']}  max {acks['max_ms']} ms")  # noqa: T201
+    show(f"as acknowledged: p50 {acks['p50_ms']}  p99 {acks['p99_ms']}  max {acks['max_ms']} ms")
     assert status["kill"] == made
     assert (acks["connected"], acks["acked"]) == (CLIENTS, CLIENTS)
 

@@ -15,7 +15,9 @@ from schemas import control, publish
 from schemas.governance import AgentFile, Budgets, Limit, OrgFile, PlatformFile, TenantFile
 from schemas.tables import LEDGER_COLUMNS, LEDGER_FORMAT
 
-TYPES = {"null": type(None), "boolean": bool, "integer": int, "string": str, "array": list, "object": dict}
+TYPES = {
+    "null": type(None), "boolean": bool, "integer": int, "number": float, "string": str, "array": list, "object": dict,
+}  # fmt: skip
 # fmt: off
 KEYWORDS = {
     "$schema", "$defs", "$ref", "title", "description", "type", "properties", "required", "additionalProperties",

@@ -131,6 +131,23 @@ def _build_telemetrygen(output: Path) -> None:
     _run([find_go(), "install", f"{module}@{COLLECTOR_VERSION}"], env=_go_environment(output))
 
 
+def _find_nginx(output: Path) -> None:
+    """The system's own nginx, installed from the distribution where it is missing and we may."""
+    found = _system_nginx()
+    if found is None and shutil.which("apt-get") and os.geteuid() == 0:
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        _run(["apt-get", "update", "-qq"], env=quiet)
+        _run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "nginx-light"], env=quiet)
+        found = _system_nginx()
+    if found is None:
+        raise CannotInstallError("There is no nginx, and no apt-get that this user may use.")
+    (output / "nginx").symlink_to(found)
+
+
+def _system_nginx() -> str | None:
+    return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
 def _install_vercel_ai(output: Path) -> None:
     """The packages of the example, as its own package.json pins them."""
     folder = output / "vercel-ai"
@@ -161,6 +178,7 @@ TOOLS = {
     for tool in (
         Tool("otelcol", COLLECTOR_VERSION, "a real OpenTelemetry Collector", _build_collector),
         Tool("telemetrygen", COLLECTOR_VERSION, "the OpenTelemetry load generator", _build_telemetrygen),
+        Tool("nginx", "system", "a real nginx", _find_nginx, needs="nginx, on Debian with apt-get install nginx"),
         Tool("aiohttp", AIOHTTP_VERSION, "aiohttp, which google-genai prefers", _install_aiohttp, needs="pip"),
         Tool("vercel-ai", "6.0.326", "the Vercel AI SDK", _install_vercel_ai, needs="Node.js 20 or newer with npm"),
     )

@@ -29,6 +29,7 @@ from spanward_client.protocol import (
     unreachable,
 )
 from spanward_client.settings import Settings
+from spanward_client.spans import without_spans
 
 _log = logging.getLogger("spanward_client")
 
@@ -88,15 +89,16 @@ class Client:
 
     def _post(self, path: str, body: Mapping[str, object]) -> httpx.Response:
         authorization = headers(self.settings)
-        try:
-            return self._http.post(path, json=body, headers=authorization)
-        except httpx.HTTPError as error:
-            if not may_be_stale(error):
+        with without_spans():
+            try:
+                return self._http.post(path, json=body, headers=authorization)
+            except httpx.HTTPError as error:
+                if not may_be_stale(error):
+                    raise unreachable(self.settings, error) from error
+            try:
+                return self._http.post(path, json=body, headers=authorization)
+            except httpx.HTTPError as error:
                 raise unreachable(self.settings, error) from error
-        try:
-            return self._http.post(path, json=body, headers=authorization)
-        except httpx.HTTPError as error:
-            raise unreachable(self.settings, error) from error
 
 
 class AsyncClient:
@@ -152,15 +154,16 @@ class AsyncClient:
 
     async def _post(self, path: str, body: Mapping[str, object]) -> httpx.Response:
         authorization = headers(self.settings)
-        try:
-            return await self._http.post(path, json=body, headers=authorization)
-        except httpx.HTTPError as error:
-            if not may_be_stale(error):
+        with without_spans():
+            try:
+                return await self._http.post(path, json=body, headers=authorization)
+            except httpx.HTTPError as error:
+                if not may_be_stale(error):
+                    raise unreachable(self.settings, error) from error
+            try:
+                return await self._http.post(path, json=body, headers=authorization)
+            except httpx.HTTPError as error:
                 raise unreachable(self.settings, error) from error
-        try:
-            return await self._http.post(path, json=body, headers=authorization)
-        except httpx.HTTPError as error:
-            raise unreachable(self.settings, error) from error
 
 
 def may_use_proxy(settings: Settings) -> bool:

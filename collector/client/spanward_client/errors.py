@@ -75,7 +75,7 @@ class BudgetExceeded(Denied):
 
     @property
     def remaining_usd(self) -> Decimal | None:
-        """Limit − settled − held in USD; negative after an overdraw, `None` if not known or a budget of tokens."""
+        """Limit − settled − held in USD; negative after an overdraw, `None` for a budget of tokens or if not known."""
         return self.budget.remaining if self.budget and self.budget.unit == "usd" else None
 
     def _sentences(self, decision: Decision) -> str:

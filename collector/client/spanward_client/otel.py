@@ -9,13 +9,14 @@ Invariant: it never blocks, never raises and changes only spans of decided actio
 `opentelemetry-api` (the extra `otel`); the SDK calls it by its methods.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 from weakref import WeakSet
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach, detach, set_value
 from opentelemetry.trace import Span, SpanKind
 
 from spanward_client.holding import current_decision_id
@@ -68,6 +69,19 @@ class DecisionSpanProcessor:
     def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002 - part of the SDK's call.
         """Nothing is ever buffered."""
         return True
+
+
+@contextmanager
+def without_spans() -> Iterator[None]:
+    """Inside, instrumentations of HTTP libraries make no spans: our own requests are no part of the agent's story.
+
+    The key is the plain one that `opentelemetry.instrumentation.utils` reads.
+    """
+    token = attach(set_value("suppress_instrumentation", True))
+    try:
+        yield
+    finally:
+        detach(token)
 
 
 _watched: WeakSet[object] = WeakSet()

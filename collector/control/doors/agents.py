@@ -5,11 +5,12 @@ from collections.abc import Callable
 import msgspec
 
 from collector.access.keys import Credential
+from collector.control.answers import DECISION_HEADERS
 from collector.control.doors.config import Config
-from collector.control.doors.request import ENCODE, Page, Request, Route
+from collector.control.doors.request import ENCODE, Operation, Page, Request, Route
 from collector.control.owner import Owner
 from collector.pricing.rate import MAX_TOKENS
-from schemas.control import BudgetView, DecisionRequest, SettleRequest
+from schemas.control import BudgetView, Decision, DecisionRequest, HoldState, SettleRequest
 from schemas.errors import Permanent
 
 MAX_NAME_CHARS = 256
@@ -24,6 +25,20 @@ class Budgets(msgspec.Struct, frozen=True):
     budgets: list[BudgetView]
 
 
+_DECIDE = Operation(
+    "May this be done? A verdict is always 200, and what it holds is durable.",
+    Decision,
+    DecisionRequest,
+    may_be=(409,),
+    tells=DECISION_HEADERS,
+)
+_BUDGETS = Operation(
+    "Limited budgets this key may see.", Budgets, query={"scope": "Only this scope, such as `acme/support`."}
+)
+_SETTLED = Operation("The action was done and cost this much.", HoldState, SettleRequest, may_be=(409,))
+_VOIDED = Operation("The action was not done: give the money back.", HoldState, may_be=(409,))
+
+
 class AgentPages:
     """The pages of an agent's or a tenant's key."""
 
@@ -35,11 +50,11 @@ class AgentPages:
     def routes(self) -> tuple[Route, ...]:
         """What is served."""
         return (
-            Route("POST", "/v1/decisions", self._decide),
-            Route("GET", "/v1/budgets", self._budgets),
-            Route("GET", "/v1/holds/{id}", self._hold),
-            Route("POST", "/v1/holds/{id}/settle", self._settle),
-            Route("POST", "/v1/holds/{id}/void", self._void),
+            Route("POST", "/v1/decisions", self._decide, _DECIDE),
+            Route("GET", "/v1/budgets", self._budgets, _BUDGETS),
+            Route("GET", "/v1/holds/{id}", self._hold, Operation("What became of a hold.", HoldState)),
+            Route("POST", "/v1/holds/{id}/settle", self._settle, _SETTLED),
+            Route("POST", "/v1/holds/{id}/void", self._void, _VOIDED),
         )
 
     async def _decide(self, request: Request) -> Page:

@@ -7,11 +7,11 @@ import msgspec
 from collector.control.answers import increase_view
 from collector.control.doors.config import Config
 from collector.control.doors.operators import LOCAL, Operators
-from collector.control.doors.request import ENCODE, Page, Request, Route
+from collector.control.doors.request import ENCODE, Operation, Page, Request, Route
 from collector.control.owner import Owner, Parts
 from collector.pricing.instants import parse_instant
 from collector.state.rows import Increase
-from schemas.control import BudgetsView, IncreaseRequest
+from schemas.control import BudgetsView, IncreaseRequest, IncreaseView
 from schemas.errors import ConfigError, Permanent
 from schemas.governance import MAX_TOKENS
 from schemas.ids import new_id
@@ -23,6 +23,10 @@ INCREASE_PREFIX = "inc_"
 _MAX_NS = MAX_DAYS * 86_400 * 10**9
 
 _INCREASE = msgspec.json.Decoder(IncreaseRequest)
+
+
+_LIST = Operation("How every budget stands, and the increases in force.", BudgetsView)
+_INCREASED = Operation("A limit that is higher for a while.", IncreaseView, IncreaseRequest)
 
 
 class BudgetPages:
@@ -37,8 +41,8 @@ class BudgetPages:
     def routes(self) -> tuple[Route, ...]:
         """What is served."""
         return (
-            Route("GET", "/v1/admin/budgets", self._list),
-            Route("POST", "/v1/admin/budgets/increases", self._increase),
+            Route("GET", "/v1/admin/budgets", self._list, _LIST),
+            Route("POST", "/v1/admin/budgets/increases", self._increase, _INCREASED),
         )
 
     async def _list(self, request: Request) -> Page:

@@ -8,7 +8,7 @@ import msgspec
 
 from collector.control.doors.config import Config
 from collector.control.doors.operators import Operators
-from collector.control.doors.request import ENCODE, Page, Request, Route
+from collector.control.doors.request import ENCODE, Operation, Page, Request, Route
 from collector.governance.windows import utc_text
 from collector.notifications.outbox import NoticeOutbox
 from collector.state.notices import Notice
@@ -56,6 +56,8 @@ class UnfinishedAnswer(msgspec.Struct, frozen=True):
     deliveries: list[Unfinished]
 
 
+_TRIED = Operation("Tell the targets something now.", TestAnswer, TestRequest)
+_LIST = Operation("Notices that wait or were given up.", UnfinishedAnswer)
 _TEST = msgspec.json.Decoder(TestRequest)
 
 
@@ -73,8 +75,8 @@ class NoticePages:
     def routes(self) -> tuple[Route, ...]:
         """What is served."""
         return (
-            Route("POST", "/v1/admin/notices/test", self._test),
-            Route("GET", "/v1/admin/notices", self._list),
+            Route("POST", "/v1/admin/notices/test", self._test, _TRIED),
+            Route("GET", "/v1/admin/notices", self._list, _LIST),
         )
 
     async def _test(self, request: Request) -> Page:

@@ -80,6 +80,8 @@ class Hub:
         self._kills_seq = self._policy_seq = 0
         self._policy = self._owner.policy_digest
         self._audiences: dict[str, _Audience] = {}
+        self._empty: dict[str, None] = {}
+        """Audiences without a client, in the order their last one left."""
         self._clients = 0
         self._pending: deque[tuple[int, str, Propagation]] = deque(maxlen=MAX_REMEMBERED)
         self._dirty = False
@@ -106,6 +108,7 @@ class Hub:
         if audience is None:
             audience = self._audiences[who.speaks_for] = _Audience(credential)
         if not audience.members:
+            self._empty.pop(who.speaks_for, None)
             self._look(audience)
         subscription = Subscription(who, credential, key, self._leave)
         audience.members.add(subscription)
@@ -216,10 +219,10 @@ class Hub:
         self._clients -= 1
         # Those without a client are kept for the one that comes back, the newest of them.
         if not audience.members:
-            self._audiences[audience.speaks_for] = self._audiences.pop(audience.speaks_for)
-            empty = [name for name, each in self._audiences.items() if not each.members]
-            if len(empty) > MAX_EMPTY:
-                del self._audiences[empty[0]]
+            self._empty[audience.speaks_for] = None
+            if len(self._empty) > MAX_EMPTY:
+                oldest = next(iter(self._empty))
+                del self._empty[oldest], self._audiences[oldest]
 
     def _measure(self, drill_id: str, started_ns: int, done: Callable[[Acks], None]) -> Propagation:
         clients = {member.who for audience in self._audiences.values() for member in audience.members}

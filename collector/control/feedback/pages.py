@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from collector.control.doors.config import Config
-from collector.control.doors.request import ENCODE, Page, Request, Route, Stream
+from collector.control.doors.request import ENCODE, Operation, Page, Request, Route, Stream
 from collector.control.feedback.hub import Hub
 from collector.control.feedback.stream import Event, Subscription
-from schemas.kills import Ack, Acked
+from schemas.kills import Ack, Acked, Snapshot
 
 _ACK = msgspec.json.Decoder(Ack)
 # `no-transform` and `x-accel-buffering` keep proxies from holding events back.
@@ -22,6 +22,14 @@ _HEADERS = [
     (b"x-accel-buffering", b"no"),
 ]
 _KEEPALIVE = b": keepalive\n\n"
+
+
+_STREAM = Operation(
+    "Kills, budgets, policy and the key's end as they happen: server-sent events, resumed by `last-event-id`.",
+    media="text/event-stream",
+    query={"client": "Who listens: a name no other client of the key uses."},
+    headers={"last-event-id": "The id of the last event that was seen."},
+)
 
 
 class FeedbackPages:
@@ -34,9 +42,9 @@ class FeedbackPages:
     def routes(self) -> tuple[Route, ...]:
         """What is served."""
         return (
-            Route("GET", "/v1/feedback", self._stream),
-            Route("GET", "/v1/feedback/state", self._state),
-            Route("POST", "/v1/feedback/acks", self._ack),
+            Route("GET", "/v1/feedback", self._stream, _STREAM),
+            Route("GET", "/v1/feedback/state", self._state, Operation("All that concerns this key, now.", Snapshot)),
+            Route("POST", "/v1/feedback/acks", self._ack, Operation("This client acts by an epoch.", Acked, Ack)),
         )
 
     async def _stream(self, request: Request) -> Stream:

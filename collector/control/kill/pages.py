@@ -5,15 +5,20 @@ import msgspec
 from collector.control.commit import Committer
 from collector.control.doors.config import Config
 from collector.control.doors.operators import LOCAL, Operators
-from collector.control.doors.request import ENCODE, Page, Request, Route
+from collector.control.doors.request import ENCODE, Operation, Page, Request, Route
 from collector.control.kill.switch import Switch
 from schemas.errors import Permanent
-from schemas.kills import KillRequest, ReasonRequest
+from schemas.kills import Drill, Kill, KillList, KillRequest, ReasonRequest, Released
 
 MAX_ACTOR_CHARS = 256
 
 _KILL = msgspec.json.Decoder(KillRequest)
 _REASON = msgspec.json.Decoder(ReasonRequest)
+
+
+_KILLED = Operation("Stop what is named until it is released.", Kill, KillRequest, may_be=(404,))
+_RELEASED = Operation("End a kill.", Released, ReasonRequest)
+_DRILL = Operation("Ask everybody connected to acknowledge, and stop nobody.", Drill, ReasonRequest)
 
 
 class KillPages:
@@ -28,11 +33,16 @@ class KillPages:
     def routes(self) -> tuple[Route, ...]:
         """What is served."""
         return (
-            Route("POST", "/v1/admin/kills", self._kill),
-            Route("GET", "/v1/admin/kills", self._list),
-            Route("POST", "/v1/admin/kills/{id}/release", self._release),
-            Route("POST", "/v1/admin/drills", self._drill),
-            Route("GET", "/v1/admin/drills/{id}", self._drilled),
+            Route("POST", "/v1/admin/kills", self._kill, _KILLED),
+            Route(
+                "GET",
+                "/v1/admin/kills",
+                self._list,
+                Operation("Every kill in force, and who acknowledged it.", KillList),
+            ),
+            Route("POST", "/v1/admin/kills/{id}/release", self._release, _RELEASED),
+            Route("POST", "/v1/admin/drills", self._drill, _DRILL),
+            Route("GET", "/v1/admin/drills/{id}", self._drilled, Operation("How far a drill has come.", Drill)),
         )
 
     async def _kill(self, request: Request) -> Page:

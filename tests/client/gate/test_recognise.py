@@ -94,6 +94,7 @@ def test_a_model_call_is_known_by_its_shape_on_any_host(url: str, body: object, 
         ("https://example.org/chat/completions", {**CHAT, "model": 3}),
         ("https://example.org/model/x", {}),
         ("not a url", {}),
+        ("https://example.org/chat/completions", b'{"model": ' + b"[" * 100_000),
     ],
 )
 def test_what_is_no_model_call_passes(url: str, body: object) -> None:
@@ -181,3 +182,11 @@ def test_what_the_body_does_not_show_is_added() -> None:
     assert input_bound({"input": "hi", "tools": [{}]}) >= bare + TOOLS_TOKENS
     assert input_bound({"input": "hi", "previous_response_id": "r"}) >= bare + STORED_CONTEXT_TOKENS
     assert input_bound({"input": [101] * 50}) <= 60
+
+
+@pytest.mark.parametrize("depth", [10, 300, 600, 900])
+def test_a_body_is_bounded_however_deep_it_is(depth: int) -> None:
+    deep = b"[" * depth + b'"hi"' + b"]" * depth
+    call = seen("http://localhost/v1/chat/completions", b'{"model": "m", "messages": ' + deep + b"}")
+    assert call is not None
+    assert call.input_tokens >= 2

@@ -8,8 +8,10 @@ import json
 import subprocess
 import sys
 
+import httpx
 import pytest
 import spanward_client
+from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -103,3 +105,22 @@ def test_a_refused_call_leaves_no_decision_of_an_earlier_one_behind(
         pass
     assert [decision(span) for span in exporter.get_finished_spans()] == [None]
     assert gate.questions
+
+
+def test_the_gates_own_requests_make_no_spans(
+    gate: Control, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An instrumentation of httpx asks this before it makes a span."""
+    wanted: dict[str, bool] = {}
+    sent = httpx.HTTPTransport.handle_request
+
+    def watching(transport: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        wanted[request.url.path] = is_http_instrumentation_enabled()
+        return sent(transport, request)
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", watching)
+    with httpx.Client() as client:
+        client.post(f"{provider.url}/v1/chat/completions", json={"model": "m", "messages": []})
+    assert spanward_client.flush()
+    assert wanted == {"/v1/decisions": False, "/v1/chat/completions": True, "/v1/holds/hold-1/settle": False}
+    assert gate.finished

@@ -24,7 +24,7 @@ from collector.control.link import OwnerLink
 from collector.control.process import Outside, Settings, run
 from schemas.booking import Booked, Booking, Event, Pending, Poll, Position, Resume
 from schemas.errors import SpanwardError
-from schemas.ids import AgentPath
+from schemas.ids import AgentPath, new_id
 
 TRIAGE = "acme/support/triage"
 CALL = {"action": "llm.call", "model": "gpt-4o", "provider": "openai", "input_tokens": 1000, "max_output_tokens": 1000}
@@ -40,7 +40,7 @@ Calls = Sequence[dict[str, Any]]
 """`path`, and columns of a booking's calls."""
 _OWNER = ("org", "tenant", "agent")
 _SPEND_NUMBERS = ("slot_time", "cost_nano_usd", "tokens", "calls")
-_CALL_TEXTS = (*_OWNER, "model", "request_model", "decision_id")
+_CALL_TEXTS = (*_OWNER, "provider", "model", "request_model", "decision_id", "entry_id", "trace_id")
 _CALL_NUMBERS = ("start_time", "end_time", "received_time", "cost_nano_usd", "tokens")
 
 
@@ -57,6 +57,7 @@ class Owned(ABC):
         self.http = httpx.Client(trust_env=False)
         control = {
             "endpoint": "127.0.0.1:0",
+            "grpc_endpoint": "",
             "follow_interval": "50ms",
             **settings.pop("control", {}),
         }
@@ -93,14 +94,14 @@ class Owned(ABC):
         self._close_links()
         pairs = [socket.socketpair() for _ in range(2)]
         self.links = self.link, self.poll_link = [OwnerLink(ours) for ours, _ in pairs]
-        url = self.launch([theirs for _, theirs in pairs])
-        self.http = httpx.Client(base_url=url, trust_env=False, timeout=30)
+        self.endpoints = self.launch([theirs for _, theirs in pairs])
+        self.http = httpx.Client(base_url=self.endpoints["control"], trust_env=False, timeout=30)
         self.running = True
         return self
 
     @abstractmethod
-    def launch(self, connections: list[socket.socket]) -> str:
-        """Start it with ingest's connections; its URL."""
+    def launch(self, connections: list[socket.socket]) -> dict[str, str]:
+        """Start it with ingest's connections; its addresses."""
 
     @abstractmethod
     def wait(self) -> tuple[int, str]:
@@ -191,26 +192,26 @@ class Owned(ABC):
 class OwnerThread(Owned):
     """In a thread of this process: it starts in an instant, and a debugger sees it."""
 
-    def launch(self, connections: list[socket.socket]) -> str:
-        urls: queue.Queue[str] = queue.Queue()
+    def launch(self, connections: list[socket.socket]) -> dict[str, str]:
+        announced: queue.Queue[dict[str, str]] = queue.Queue()
         self._failure = ""
 
         async def serve() -> None:
             settings = msgspec.convert(self.settings, Settings, dec_hook=lambda kind, text: kind(text))
-            await run(self.data, settings, Outside(connections, asyncio.Event(), urls.put))
+            await run(self.data, settings, Outside(connections, asyncio.Event(), announced.put))
 
         def target() -> None:
             try:
                 asyncio.run(serve())
             except SpanwardError as error:
                 self._failure = error.diagnostics()
-                urls.put("")
+                announced.put({})
 
         self._thread = threading.Thread(target=target)
         self._thread.start()
-        url = urls.get(timeout=30)
-        assert url, self._failure
-        return url
+        endpoints = announced.get(timeout=30)
+        assert endpoints, self._failure
+        return endpoints
 
     def wait(self) -> tuple[int, str]:
         self._thread.join(timeout=30)
@@ -221,7 +222,7 @@ class OwnerThread(Owned):
 class OwnerProcess(Owned):
     """In a process of its own, as `serve` starts it."""
 
-    def launch(self, connections: list[socket.socket]) -> str:
+    def launch(self, connections: list[socket.socket]) -> dict[str, str]:
         descriptors = [connection.fileno() for connection in connections]
         self.process = subprocess.Popen(
             [
@@ -247,7 +248,7 @@ class OwnerProcess(Owned):
         self.process.stdin = None
         line = self.process.stdout.readline()
         assert line, self.wait()
-        return str(json.loads(line)["control"])
+        return json.loads(line)
 
     def wait(self) -> tuple[int, str]:
         self.running = False
@@ -271,10 +272,15 @@ def booking(frame: int, *, spends: Spends = (), calls: Calls = (), taken: int = 
         _owner(path) | {"slot_time": slot, "cost_nano_usd": cost, "tokens": sum(tokens), "calls": 1}
         for path, slot, cost, *tokens in spends
     ]
-    call_rows = [_owner(call["path"]) | {"received_time": time.time_ns()} | call for call in calls]
+    call_rows = [_owner(call["path"]) | _given_by_ingest() | call for call in calls]
     spend_fields = [*((name, pa.string()) for name in _OWNER), *((name, pa.int64()) for name in _SPEND_NUMBERS)]
     call_fields = [*((name, pa.string()) for name in _CALL_TEXTS), *((name, pa.int64()) for name in _CALL_NUMBERS)]
     return Booking(frame, frame, taken, dedupe, _stream(spend_rows, spend_fields), _stream(call_rows, call_fields))
+
+
+def _given_by_ingest() -> dict[str, Any]:
+    """What every call has; a test may say otherwise."""
+    return {"received_time": time.time_ns(), "entry_id": new_id(), "provider": "openai"}
 
 
 def _owner(path: str) -> dict[str, Any]:

@@ -15,7 +15,16 @@ from collector.state.store import State
 from schemas.errors import Fatal
 from schemas.ids import AgentPath
 
-KEEP = Keep(spends_since=0, entries_since=10, decisions_since=0, decisions=10, dedupe_keys=10)
+KEEP = Keep(
+    spends_since=0,
+    entries_since=10,
+    decisions_since=0,
+    decisions=10,
+    dedupe_keys=10,
+    rulings=10**9,
+    askers_since=0,
+    findings=10**9,
+)
 
 
 class Desk:

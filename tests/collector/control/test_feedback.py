@@ -280,7 +280,22 @@ def test_a_client_that_does_not_read_is_dropped_and_told_why_and_holds_nobody_up
         owner.post("/v1/admin/kills", body, key=owner.admin)
         assert number < 2000, "the slow client was never dropped"
     fast.until(lambda: fast.heard[-1].name == "kills" and fast.heard[-1].data["epoch"] == number)
+    assert was_cut(slow)
     slow.close()
+
+
+def was_cut(connection: socket.socket) -> bool:
+    """Whether the other end closed it, instead of waiting for it for ever."""
+    time.sleep(1)
+    connection.settimeout(10)
+    try:
+        while connection.recv(1 << 20):
+            pass
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+    return True
 
 
 def slow_is_connected(owner: Owned) -> bool:

@@ -186,7 +186,8 @@ def test_only_operators_kill_release_drill_and_list(start: START) -> None:
 
 
 def test_a_kill_of_new_keys_stops_making_them_and_their_first_use_until_it_is_released(start: START) -> None:
-    owner = start()
+    # The mirror that runs by itself comes too late to help here.
+    owner = start(control={"follow_interval": "60s"})
     path = AgentPath.parse(TRIAGE)
     unused = owner.store.create_agent_key(path, actor="user:test")[0]
     owner.ask()

@@ -24,6 +24,7 @@ from spanward_client.errors import SpanwardError
 from spanward_client.feedback.kills import STATE_TTL_S, KillState
 from spanward_client.protocol import headers
 from spanward_client.settings import Settings
+from spanward_client.spans import without_spans
 
 STREAM_PATH = "/v1/feedback"
 STATE_PATH = "/v1/feedback/state"
@@ -74,12 +75,15 @@ class Follower:
 
     def _run(self) -> None:
         try:
-            with httpx.Client(
-                base_url=self._settings.endpoint,
-                headers=headers(self._settings),
-                timeout=httpx.Timeout(self._settings.timeout_s, read=STATE_TTL_S),
-                trust_env=may_use_proxy(self._settings),
-            ) as http:
+            with (
+                without_spans(),
+                httpx.Client(
+                    base_url=self._settings.endpoint,
+                    headers=headers(self._settings),
+                    timeout=httpx.Timeout(self._settings.timeout_s, read=STATE_TTL_S),
+                    trust_env=may_use_proxy(self._settings),
+                ) as http,
+            ):
                 self._follow(http)
         except SpanwardError as error:
             _log.warning("Kills are not followed: %s", error)
@@ -124,9 +128,12 @@ class Follower:
     def _poll_for(self, http: httpx.Client, seconds: float) -> None:
         """Poll until it is time to try the stream again."""
         until = time.monotonic() + seconds
+        interval = self._settings.poll_interval_s
         while not self._stopped.is_set():
             try:
                 response = http.get(STATE_PATH)
+                if response.is_client_error:
+                    interval = seconds  # A revoked key, or a server without this page: asking often helps nobody.
                 if response.status_code == httpx.codes.OK:
                     epoch = self.state.learn(response.text)
                     if epoch != self._acked:
@@ -134,7 +141,7 @@ class Follower:
             except (httpx.HTTPError, Malformed) as error:
                 self._warn_once(error)
             left = until - time.monotonic()
-            if left <= 0 or self._stopped.wait(min(self._settings.poll_interval_s, left)):
+            if left <= 0 or self._stopped.wait(min(interval, left)):
                 return
 
     def _ack(self, http: httpx.Client, *, epoch: int, drill_id: str = "") -> None:

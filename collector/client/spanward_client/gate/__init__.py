@@ -12,7 +12,7 @@ from spanward_client.errors import SpanwardError
 from spanward_client.feedback import kill_state, stop_following
 from spanward_client.gate import aiohttp_gate, botocore_gate, httpx_gate, requests_gate
 from spanward_client.gate.patches import Patches
-from spanward_client.gate.spans import watch_spans
+from spanward_client.spans import watch_spans
 
 _log = logging.getLogger("spanward_client")
 

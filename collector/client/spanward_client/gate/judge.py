@@ -13,11 +13,11 @@ from spanward_client.ambient import async_client, sync_client
 from spanward_client.asking import aask, ask, refuse_killed
 from spanward_client.decision import Decision
 from spanward_client.gate.recognise import ModelCall
-from spanward_client.gate.spans import mark_span
 from spanward_client.gate.usage import Usage
 from spanward_client.holding import CALL_ACTION, take_call
 from spanward_client.protocol import Question
 from spanward_client.settling import settle_soon, void_soon
+from spanward_client.spans import mark_span
 
 NOT_CHARGED = frozenset((400, 401, 403, 404, 413, 422, 429))
 """Statuses by which a provider says that it generated nothing. After any other error it may have."""

@@ -88,9 +88,10 @@ def recognise(*, method: str, url: str, agent: str, body: Callable[[], bytes]) -
     found = _PATH.search(path)
     if found is None:
         return None
+    raw = body()
     try:
-        asked = json.loads(body())
-    except ValueError:
+        asked = json.loads(raw)
+    except (ValueError, RecursionError):
         return None
     if not isinstance(asked, dict):
         return None
@@ -109,9 +110,16 @@ def recognise(*, method: str, url: str, agent: str, body: Callable[[], bytes]) -
         family=family,
         provider=_provider(host, agent, family),
         model=model,
-        input_tokens=input_bound(asked),
+        input_tokens=_input_bound(asked, raw),
         max_output_tokens=0 if _only_embeds(path, model) else _output_bound(asked),
     )
+
+
+def _input_bound(asked: Mapping[str, object], raw: bytes) -> int:
+    try:
+        return input_bound(asked)
+    except RecursionError:  # Nested deeper than we follow: all of it is text then.
+        return len(raw)
 
 
 def _split(url: str) -> tuple[str, str]:

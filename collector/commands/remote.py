@@ -97,7 +97,7 @@ def control_of(data_dir: Path, config: Config) -> Iterator[Control]:
 
     owner = start_owner(data_dir.resolve(), quiet(config))
     try:
-        with control_at(owner.endpoint, (data_dir / "operator.token").read_text()) as control:
+        with control_at(owner.endpoints["control"], (data_dir / "operator.token").read_text()) as control:
             yield control
     finally:
         owner.stop()

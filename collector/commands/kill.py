@@ -16,8 +16,8 @@ import msgspec
 
 from collector.access.bootstrap import local_actor
 from collector.access.cli import Explained, encode, json_option, print_table
+from collector.commands.remote import Control, control_at, control_of
 from collector.config import config_options, load
-from collector.kill.remote import Control, control_at, control_of
 from schemas.errors import ConfigError, SpanwardError
 from schemas.kills import Acks, Drill, Kill, KillList, KillRequest, KillScope, KillStatus, ReasonRequest, Released
 

@@ -1,4 +1,4 @@
-"""`spanward kill` and `spanward drill` as the person on call types them: a collector that runs, and one that does not."""
+"""`spanward kill` and `spanward drill` as the person on call types them, with a collector that runs and without."""
 
 import json
 import os
