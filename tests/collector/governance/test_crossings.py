@@ -221,5 +221,5 @@ def test_a_budget_that_only_warns_says_that_nothing_is_refused(book: Book) -> No
     book.set_limits(limits({"acme": 100}, mode="warn"))
     book.spend(100)
     *_, (_, notice) = book.state.notices(0, 100)
-    assert (notice.kind, notice.data["mode"]) == ("budget.block", mode)
-    assert f"Its mode is warn, so nothing is refused." in notice.text
+    assert (notice.kind, notice.data["mode"]) == ("budget.block", "warn")
+    assert "Its mode is warn, so nothing is refused." in notice.text
