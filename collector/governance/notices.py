@@ -1,12 +1,13 @@
-"""A budget that reached a threshold → what people are told of it.
+"""A budget that reached a threshold, a kill, a finding → what people are told of it.
 
-They are told which budget, how far it is, what happens now, until when, and how to change that.
+They are told what it is, what happens now, until when, and how to change that.
 """
 
 from collector.governance.counters import Counter
 from collector.governance.limits import governance_file
 from collector.governance.windows import utc_text
-from collector.state.notices import Notice, Severity
+from collector.state.notices import Facts, Notice, Severity
+from collector.state.rows import KillRow, Row
 from schemas.money import amount_text, worded
 
 _LEVELS: dict[int, tuple[str, Severity]] = {
@@ -14,6 +15,9 @@ _LEVELS: dict[int, tuple[str, Severity]] = {
     90: ("budget.warning", "warning"),
     100: ("budget.block", "critical"),
 }
+
+_FINDINGS: dict[str, Severity] = {"adherence.after_kill": "critical", "adherence.unasked": "info"}
+"""Other findings are warnings."""
 
 
 def crossing_notice(counter: Counter, threshold: int, at_ns: int) -> Notice:
@@ -47,6 +51,50 @@ def crossing_notice(counter: Counter, threshold: int, at_ns: int) -> Notice:
             "settled": amount_text(unit, counter.settled),
             "held": amount_text(unit, counter.held),
         },
+        time=at_ns,
+    )
+
+
+def kill_notice(row: KillRow, message: str) -> Notice:
+    """The notice of a kill; its key is the kill's id."""
+    release = f"It stays until somebody releases it: spanward kill release {row.id} --reason TEXT."
+    return _of_kill("kill", row, (f"{message.rstrip('.')}. {release}", row.since), "critical")
+
+
+def release_notice(row: KillRow, message: str, at_ns: int) -> Notice:
+    """The notice of a kill's release; its key is the kill's id."""
+    return _of_kill("kill.release", row, (message, at_ns), "warning")
+
+
+def finding_notice(rule: str, key: str, row: Row) -> Notice:
+    """The notice of the first entry of a finding; its key is the finding's."""
+    scope = "/".join(str(row[name]) for name in ("org", "tenant", "agent"))
+    return Notice(
+        kind=f"finding.{rule}",
+        key=f"finding|{key}",
+        scope=scope,
+        severity=_FINDINGS.get(rule, "warning"),
+        title=f"{scope}: {rule}",
+        text=f"{row['message']} More of the same is counted in the ledger: spanward report activity --kind finding.",
+        data={"scope": scope, "rule": rule, "finding": key, "entry_id": str(row["entry_id"])},
+        time=int(row["received_time"] or 0),
+    )
+
+
+def _of_kill(kind: str, row: KillRow, told: tuple[str, int], severity: Severity) -> Notice:
+    text, at_ns = told
+    data: Facts = {
+        "kill": row.id, "scope": row.scope, "target": row.target, "reason": row.reason, "epoch": row.epoch,
+    }  # fmt: skip
+    return Notice(
+        kind=kind,
+        key=f"{kind}|{row.id}",
+        # A model or a tool belongs to nobody: everybody may be concerned.
+        scope="platform" if ":" in row.target else row.target,
+        severity=severity,
+        title=f"Kill of {row.target} released" if kind == "kill.release" else f"Killed: {row.target}",
+        text=text,
+        data=data,
         time=at_ns,
     )
 

@@ -28,6 +28,7 @@ from collector.governance.kills import (
     kill_message,
     view,
 )
+from collector.governance.notices import kill_notice, release_notice
 from collector.governance.windows import utc_text
 from collector.pricing.identity import Models
 from collector.state.rows import KillRow, Row
@@ -86,6 +87,7 @@ class Switch:
             self._record("kill", row, actor, "in_force" if new else "unchanged", message)
             if new:
                 self._committer.group.kills.append(row)
+                self._committer.group.notify(kill_notice(row, message))
             await self._publish(row, "kill", started_ns, new=new)
         return view(row)
 
@@ -101,6 +103,7 @@ class Switch:
             self._record("kill.release", row, actor, "released" if new else "unchanged", message)
             if new:
                 self._committer.group.releases.append(release)
+                self._committer.group.notify(release_notice(row, message, release.recorded_time))
             await self._publish(row, "kill.release", started_ns, new=new)
         released_at = utc_text(release.recorded_time)
         return Released(view(row), release.reason, release.actor, released_at, release.epoch)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from collector.governance import entries
+from collector.governance.notices import finding_notice
 from collector.governance.windows import utc_text
 from collector.state.rows import Group, Row
 from schemas.ids import AgentPath
@@ -124,7 +125,10 @@ class FindingBook:
 
     def _tell(self, key: str, finding: Finding, now_ns: int) -> None:
         self._untold.pop(key, None)
-        self._group().event(_entry(key, finding, now_ns))
+        row = _entry(key, finding, now_ns)
+        self._group().event(row)
+        if not finding.told_at:
+            self._group().notify(finding_notice(finding.rule, key, row))
         finding.told, finding.told_cost, finding.told_unpriced = finding.count, finding.cost, finding.unpriced
         finding.told_at = now_ns
         finding.entries, finding.traces = [], []

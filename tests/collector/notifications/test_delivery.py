@@ -228,3 +228,20 @@ def test_deliveries_to_a_target_that_is_gone_are_given_up(start: START, opened: 
     owner.start()
     owner.eventually(lambda: [row["state"] for row in waiting(owner)] == ["failed"])
     assert waiting(owner)[0]["error"] == "The target is not configured any more."
+
+
+def test_a_kill_and_its_release_are_told_once_each(start: START, opened: OPENED) -> None:
+    slack = opened(SlackReceiver())
+    owner = start(notifications=settings(told(slack, kinds=["kill*"])))
+    order = {"scope": "all", "target": "platform", "reason": "every agent loops"}
+    kill = owner.post("/v1/admin/kills", order, key="operator").json()
+    owner.post("/v1/admin/kills", order, key="operator")
+    owner.eventually(lambda: len(slack.bodies) == 1 and settled(owner))
+    for _ in range(2):
+        owner.post(f"/v1/admin/kills/{kill['id']}/release", {"reason": "mended"}, key="operator")
+    owner.eventually(lambda: len(slack.bodies) >= 2 and settled(owner))
+    assert slack.titles() == ["Killed: platform", "Kill of platform released"]
+    assert f"every agent loops. It stays until somebody releases it: spanward kill release {kill['id']}" in str(
+        slack.bodies[0]
+    )
+    assert slack.refused == []

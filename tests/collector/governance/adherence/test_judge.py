@@ -384,3 +384,15 @@ def test_findings_beyond_the_bound_close_the_one_that_rested_longest(open_matchi
         ("a0", 1), ("a1", 1), ("a2", 1), ("a3", 1), ("a3", 1),
     ]  # fmt: skip
     assert len(matching.adherence._findings._open) == 2
+
+
+def test_a_finding_is_told_to_people_once_and_counted_in_the_ledger(matching: Matching) -> None:
+    refused = matching.deny()
+    for _ in range(3):
+        matching.run(matching.call(at=matching.now, decision_id=refused))
+    matching.restart()
+    matching.run(matching.call(at=matching.now, decision_id=refused))
+    told = [stored.notice for stored in matching.book.state.notices(0, 10)]
+    (notice,) = [notice for notice in told if notice.kind.startswith("finding.")]
+    assert (notice.kind, notice.scope, notice.severity) == ("finding.adherence.after_deny", str(TRIAGE), "warning")
+    assert refused in notice.text
