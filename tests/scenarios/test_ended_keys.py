@@ -8,6 +8,7 @@ why.
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -17,6 +18,7 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
 
+from schemas.protobuf import control_pb2, ext_authz_pb2
 from tests.harness import Served
 from tests.otlp import span, traces
 
@@ -70,6 +72,73 @@ def feedback_state(served: Served, key: str, stack: ExitStack) -> Ask:
     return lambda: refusal(client.get("/v1/feedback/state", headers={"x-api-key": key}))
 
 
+def feedback_stream(served: Served, key: str, stack: ExitStack) -> Ask:
+    """A stream that was opened while the key was good says that it ended, and ends."""
+    client = stack.enter_context(httpx.Client(base_url=served.url("control"), timeout=30))
+    first = client.build_request("GET", "/v1/feedback", params={"client": "watcher"}, headers={"x-api-key": key})
+    opened = client.send(first, stream=True)
+    stack.callback(opened.close)
+    if opened.status_code != 200:
+        opened.read()
+        words = refusal(opened)
+        return lambda: words
+    said: list[str] = []
+    threading.Thread(target=lambda: said.extend([*opened.iter_lines(), "the end"]), daemon=True).start()
+
+    def ask() -> str | None:
+        return " ".join(said) if said and said[-1] == "the end" else None
+
+    return ask
+
+
+def control_grpc(served: Served, key: str, stack: ExitStack) -> Ask:
+    channel = stack.enter_context(grpc.insecure_channel(served.endpoints["control_grpc"]))
+    decide: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/spanward.control.v1.Control/Decide")
+    question = control_pb2.DecisionRequest(action="tool.call", tool="search").SerializeToString()
+
+    def ask() -> str | None:
+        done = decide.future(question, metadata=(("authorization", f"Bearer {key}"),), timeout=30)
+        if done.code() == grpc.StatusCode.OK:
+            return None
+        assert done.code() == grpc.StatusCode.UNAUTHENTICATED
+        return str(done.details())
+
+    return ask
+
+
+def envoy(served: Served, key: str, stack: ExitStack) -> Ask:
+    channel = stack.enter_context(grpc.insecure_channel(served.endpoints["control_grpc"]))
+    check: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+        "/envoy.service.auth.v3.Authorization/Check"
+    )
+    request = ext_authz_pb2.CheckRequest()
+    http = request.attributes.request.http
+    http.method, http.host, http.path = "GET", "api.openai.com", "/v1/models"
+    http.headers["x-spanward-key"] = key
+
+    def ask() -> str | None:
+        answer = ext_authz_pb2.CheckResponse.FromString(check(request.SerializeToString(), timeout=30))
+        return str(answer.denied_response.body) if answer.HasField("denied_response") else None
+
+    return ask
+
+
+def forward_auth(served: Served, key: str, stack: ExitStack) -> Ask:
+    client = stack.enter_context(httpx.Client(base_url=served.url("control")))
+    headers = {"x-spanward-key": key, "x-original-uri": "/v1/models", "x-original-method": "GET"}
+    return lambda: refusal(client.get("/v1/forward-auth/nginx", headers=headers))
+
+
+def authzen(served: Served, key: str, stack: ExitStack) -> Ask:
+    client = stack.enter_context(httpx.Client(base_url=served.url("control")))
+    question = {
+        "subject": {"type": "agent", "id": "default/default/default"},
+        "action": {"name": "tool.call"},
+        "resource": {"type": "tool", "id": "search"},
+    }
+    return lambda: refusal(client.post("/access/v1/evaluation", json=question, headers={"x-api-key": key}))
+
+
 # A new door is a new row.
 DOORS = {
     "OTLP/HTTP": otlp_http,
@@ -78,6 +147,11 @@ DOORS = {
     "control: a repeated question": control_repeated,
     "control: budgets": control_budgets,
     "control: state of kills": feedback_state,
+    "control: feedback stream": feedback_stream,
+    "control: gRPC": control_grpc,
+    "Envoy's ext_authz": envoy,
+    "forward-auth of nginx": forward_auth,
+    "AuthZEN": authzen,
 }
 
 
