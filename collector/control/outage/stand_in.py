@@ -6,7 +6,7 @@ it; no more is answered than fits `max_unrecorded_decisions`.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from collector.access.keys import Credential
@@ -23,7 +23,7 @@ from collector.governance.entries import DECISION_PREFIX, DecisionDetail, decisi
 from collector.governance.kills import Kills
 from collector.governance.windows import utc_text
 from collector.state.rows import KeptDecision, Row
-from schemas.control import BudgetView, Decision, DecisionRequest, HoldState, Reason, SettleRequest
+from schemas.control import BudgetView, Decision, DecisionRequest, Finish, HoldState, Reason, SettleRequest, Unfinished
 from schemas.errors import SpanwardError
 from schemas.ids import new_id
 from schemas.tables import EntryKind
@@ -124,6 +124,10 @@ class StandIn:
         raise unavailable()
 
     async def void(self, _credential: Credential, _hold_id: str) -> HoldState:
+        """Raises `Retryable`."""
+        raise unavailable()
+
+    async def finish(self, _credential: Credential, _finishes: Sequence[Finish]) -> list[Unfinished]:
         """Raises `Retryable`."""
         raise unavailable()
 
