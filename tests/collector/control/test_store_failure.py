@@ -179,7 +179,7 @@ def test_allow_lets_calls_pass_without_a_hold_and_records_each_once_it_can(prepa
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_what_was_allowed_without_the_state_is_no_finding_afterwards(prepare: PREPARE, named: bool) -> None:
+def test_what_was_allowed_without_the_state_is_no_finding_afterwards(prepare: PREPARE, *, named: bool) -> None:
     owner = started(prepare, **allow())
     owner.ask(model="gpt-4o-mini")
     with full_disk(owner):
