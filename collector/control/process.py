@@ -17,7 +17,7 @@ from collector.control.outage.trouble import Trouble
 from collector.control.wiring.house import House, Outside, Settings, build
 from collector.control.wiring.running import Running, background, durable_kills, restore
 from collector.control.wiring.served import served, stand_in
-from collector.state.store import State, StoreFailed
+from collector.state.store import State, StoreFailed, take
 from schemas.errors import Fatal, Retryable, SpanwardError
 
 # How long a state that failed is left alone before it is tried again.
@@ -31,6 +31,9 @@ async def run(data_dir: Path, settings: Settings, outside: Outside) -> None:
     """
     with ExitStack() as stack:
         house = build(data_dir, settings, outside, stack)
+        # While the state fails too: by this commands know that somebody is here.
+        _path(house).parent.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(await asyncio.to_thread(take, _path(house)))
         try:
             async with asyncio.TaskGroup() as tasks:
                 watching = tasks.create_task(house.trouble.wait())
@@ -108,7 +111,7 @@ async def _serve(house: House, running: Running, tasks: asyncio.TaskGroup) -> No
 
 
 def _open(house: House) -> State:
-    state = State(house.data_dir / "state" / "state.db")
+    state = State(_path(house), taken=True)
     if house.stand_in.stands_in:
         try:
             state.rewrite_log()
@@ -116,6 +119,10 @@ def _open(house: House) -> State:
             state.close()
             raise
     return state
+
+
+def _path(house: House) -> Path:
+    return house.data_dir / "state" / "state.db"
 
 
 def _first(errors: BaseExceptionGroup[SpanwardError]) -> SpanwardError:

@@ -325,7 +325,7 @@ class Budgets:
         self._wait_or_end(hold)
 
     def _change(self, hold: Hold, kind: HoldChangeKind, outcome: Outcome, *, actor: str) -> None:
-        if outcome.state == "settled" != hold.state and outcome.settled is not None:
+        if outcome.settled is not None and outcome[:2] != (hold.state, hold.settled) and outcome.state == "settled":
             self._sizes.add(hold.account.text, hold.terms.model, *outcome.settled)
         change = self._record(hold, kind, outcome)
         created, path = hold.terms.created, hold.account.path

@@ -65,12 +65,16 @@ class StoreFailed(Fatal):
 class State:
     """`state.db`, open. `commit` and `prune` belong to the committing thread, the rest to the loop."""
 
-    def __init__(self, path: Path, *, lock_wait_s: float = LOCK_WAIT_S) -> None:
-        """Open or create the file; raises `ConfigError` when another owner has it or a newer version wrote it."""
+    def __init__(self, path: Path, *, lock_wait_s: float = LOCK_WAIT_S, taken: bool = False) -> None:
+        """Open or create the file; raises `ConfigError` when another owner has it or a newer version wrote it.
+
+        `taken`: the caller holds the lock, from `take`.
+        """
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as undo, self._failing("open"):
-            undo.enter_context(_lock(path, lock_wait_s))
+            if not taken:
+                undo.enter_context(take(path, lock_wait_s))
             self._writer = undo.enter_context(closing(_connect(path)))
             _create_tables(self._writer, path)
             self._reader = undo.enter_context(closing(_connect(path)))
@@ -277,7 +281,7 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 def in_use(path: Path) -> bool:
     """Say whether an owner has the state at `path` open; its folder must exist."""
     try:
-        _lock(path, 0).close()
+        take(path, 0).close()
     except ConfigError:
         return True
     return False
@@ -307,8 +311,11 @@ def _create_tables(connection: sqlite3.Connection, path: Path) -> None:
     connection.executescript(f"BEGIN; {steps} PRAGMA user_version = {tables.SCHEMA_VERSION}; COMMIT;")
 
 
-def _lock(path: Path, wait_s: float) -> FileIO:
-    """The lock file of `path`, held until closed or the process ends."""
+def take(path: Path, wait_s: float = LOCK_WAIT_S) -> FileIO:
+    """The lock file of `path`, held until closed or the process ends; its folder must exist.
+
+    Raises `ConfigError` when another owner has it.
+    """
     lock = FileIO(path.with_name(path.name + ".lock"), "a")
     deadline = time.monotonic() + wait_s
     while True:

@@ -7,7 +7,7 @@ import pytest
 import spanward_client
 
 from collector.demo.provider import serving
-from tests.client.answers import ALLOW, BUDGET, DENY, SETTLED
+from tests.client.answers import ALLOW, BUDGET, DENY, FINISHED, SETTLED
 from tests.client.stub import Stub
 
 README = Path(__file__).parents[2] / "collector" / "client" / "README.md"
@@ -28,7 +28,7 @@ def _provider(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_first_example_gates_an_unchanged_call(
     stub: Stub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stub.answer(ALLOW)
+    stub.answer(ALLOW).answer(FINISHED)
     with serving() as url:
         monkeypatch.setenv("OPENAI_BASE_URL", f"{url}/v1")
         run(EXAMPLES[0])

@@ -73,14 +73,29 @@ def test_a_hold_its_span_settled_first_is_no_error(stub: Stub, caplog: pytest.Lo
     assert (dropped(), caplog.records) == (0, [])
 
 
-def test_a_server_that_is_gone_is_counted_and_the_next_one_is_tried(stub: Stub) -> None:
+def test_what_an_outage_refused_is_sent_again(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left to its expiry, each call of a short outage would be posted at what it held (peers.md 2.B)."""
+    monkeypatch.setattr(settling, "RETRIES_S", (0.01, 0.01))
     stub.answer(error("unavailable", "Not now."), status=503).answer(FINISHED)
+    void_soon("hold-1")
+    assert flush(30)
+    assert dropped() == 0
+    assert [each["id"] for each in finished(stub)] == ["hold-1", "hold-1"]
+
+
+def test_a_server_that_stays_gone_is_counted_and_the_next_one_is_tried(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settling, "RETRIES_S", (0.01,))
+    for _ in range(2):
+        stub.answer(error("unavailable", "Not now."), status=503)
+    stub.answer(FINISHED)
     void_soon("hold-1")
     assert flush(30)
     void_soon("hold-2")
     assert flush(30)
     assert dropped() == 1
-    assert len(stub.asked) == 2
+    assert len(stub.asked) == 3
 
 
 def test_a_client_that_is_closed_meanwhile_does_not_end_the_worker(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:

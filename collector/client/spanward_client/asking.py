@@ -4,12 +4,18 @@ What the gate and `@governed` have in common. Invariant: a fresh kill refuses wi
 question nobody answered is refused by the last kill that was known, whatever the fail mode.
 """
 
+import asyncio
+
 from spanward_client.ambient import async_client, sync_client
 from spanward_client.decision import Decision
 from spanward_client.errors import Unavailable
 from spanward_client.feedback import kill_state
 from spanward_client.protocol import Question
 from spanward_client.settings import Settings
+from spanward_client.settling import void_soon
+
+# The loop itself keeps no task alive.
+_unwanted: set[asyncio.Task[Decision]] = set()
 
 
 def ask(question: Question) -> Decision:
@@ -30,14 +36,30 @@ async def aask(question: Question) -> Decision:
     """As `ask`, for `asyncio`."""
     client = await async_client()
     refuse_killed(client.settings, question)
+    # Apart, because the server may have held by the time this is cancelled; then it is to give back.
+    checking = asyncio.create_task(client.check(**question))
     try:
-        decision = await client.check(**question)
+        decision = await asyncio.shield(checking)
+    except asyncio.CancelledError:
+        _unwanted.add(checking)
+        checking.add_done_callback(_give_back)
+        raise
     except Unavailable:
         _refuse_unanswered(client.settings, question)
         raise
     if not decision.judged:
         _refuse_unanswered(client.settings, question)
     return decision
+
+
+def _give_back(checked: asyncio.Task[Decision]) -> None:
+    """Void what was held for a call that nobody is going to make."""
+    _unwanted.discard(checked)
+    if checked.cancelled() or checked.exception() is not None:
+        return
+    hold = checked.result().hold
+    if hold is not None:
+        void_soon(hold.id)
 
 
 def refuse_killed(settings: Settings, question: Question) -> None:

@@ -12,10 +12,11 @@ import os
 import queue
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 
 from spanward_client.ambient import sync_client
-from spanward_client.errors import SpanwardError
+from spanward_client.errors import SpanwardError, Unavailable
 from spanward_client.protocol import Actual
 
 QUEUE_MAX = 1_000
@@ -23,6 +24,9 @@ QUEUE_MAX = 1_000
 
 BATCH_MAX = 200
 """The most that are sent at once; the server takes no more."""
+
+RETRIES_S = (0.5, 1.0, 2.0, 4.0)
+"""Waits before a batch that met no answer is sent again: a restart or a short outage loses nothing."""
 
 FLUSH_S = 2.0
 """The longest the end of the process waits for them."""
@@ -82,7 +86,7 @@ class _Desk:
                 while len(batch) < BATCH_MAX:
                     batch.append(self.waiting.get_nowait())
             try:
-                for hold_id, why in sync_client().finish(dict(batch)).items():
+                for hold_id, why in _finish(dict(batch)).items():
                     # The span was faster, most often: the hold is settled already.
                     _log.debug("Hold %s was not finished: %s", hold_id, why)
             # httpx raises RuntimeError when `close` came in between; the next batch has a new client.
@@ -95,6 +99,16 @@ class _Desk:
     def _drop(self, count: int, why: str) -> None:
         self.dropped += count
         _log.warning("A hold is left to its span or its expiry, %s so far: %s", self.dropped, why)
+
+
+def _finish(batch: Mapping[str, Actual | None]) -> Mapping[str, str]:
+    # A repetition changes nothing, so what may have been done can be sent again.
+    for wait_s in RETRIES_S:
+        try:
+            return sync_client().finish(batch)
+        except Unavailable:
+            time.sleep(wait_s)
+    return sync_client().finish(batch)
 
 
 _desk = _Desk()

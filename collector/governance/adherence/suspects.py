@@ -158,7 +158,8 @@ def _refusals_without_id(calls: pa.Table, where: Bools, found: tuple[Ints, list[
     for number, (path, provider, model, request_model) in enumerate(asked):
         models = watch.refused.get(path, {})
         asked_ids = _ids(watch.identities, provider, model, request_model)
-        ruling = next((models[each] for each in asked_ids if each in models), None)
+        # One question each: the loop may lift a refusal in between.
+        ruling = next(filter(None, map(models.get, asked_ids)), None)
         if ruling is None:
             continue
         after, until = ruling.recorded_time + watch.tolerance_ns, ruling.recorded_time + watch.denial_window_ns

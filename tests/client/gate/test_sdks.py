@@ -91,6 +91,15 @@ def test_each_retry_of_the_sdk_is_a_call_that_asks_and_an_error_after_generation
     assert gate.finished == []
 
 
+def test_an_overloaded_provider_leaves_nothing_held(gate: Control, provider: Provider) -> None:
+    """An hour of 529, each attempt held and then posted as spent, would use up the day for nothing (peers.md 2.B)."""
+    provider.status = 529
+    with pytest.raises(Exception, match=r"529|[Oo]verloaded"):
+        CALLS["anthropic_async_stream"](provider.url)
+    assert spanward_client.flush()
+    assert [verb for _, verb, _ in gate.finished] == ["void"] * 3
+
+
 @pytest.mark.parametrize(
     "name", ["openai_stream", "anthropic_stream", "gemini_async_stream", "bedrock_converse_stream"]
 )

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from collector.state.store import State
+from collector.state.store import State, in_use
 from schemas.booking import Booked
 from schemas.money import format_usd
 from tests.collector.control.owned import CALL, CALL_NANO, CALL_USD, TRIAGE, OwnerProcess, booking
@@ -179,7 +179,7 @@ def test_allow_lets_calls_pass_without_a_hold_and_records_each_once_it_can(prepa
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_what_was_allowed_without_the_state_is_no_finding_afterwards(prepare: PREPARE, named: bool) -> None:
+def test_what_was_allowed_without_the_state_is_no_finding_afterwards(prepare: PREPARE, *, named: bool) -> None:
     owner = started(prepare, **allow())
     owner.ask(model="gpt-4o-mini")
     with full_disk(owner):
@@ -251,6 +251,19 @@ def test_a_stop_during_an_outage_is_a_stop(prepare: PREPARE) -> None:
     with full_disk(owner):
         assert question(owner).status_code == 503
         assert owner.terminate()[0] == 0
+
+
+def test_the_data_directory_stays_taken_all_the_while(prepare: PREPARE) -> None:
+    """A command that finds it free starts an owner of its own: its kill stops nobody, its token locks others out."""
+    owner = started(prepare)
+    with full_disk(owner):
+        assert question(owner).status_code == 503
+        # It has tried again twice by then.
+        until = time.monotonic() + 2.5
+        while time.monotonic() < until:
+            assert in_use(owner.data / "state" / "state.db")
+            time.sleep(0.01)
+    owner.eventually(answers(owner))
 
 
 @pytest.mark.parametrize("on_store_failure", ["deny", "allow"])

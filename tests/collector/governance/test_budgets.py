@@ -10,6 +10,7 @@ import pytest
 
 from collector.governance.budgets import HoldConflict
 from collector.governance.holds import Hold
+from collector.governance.sizes import Quote
 from schemas.errors import Retryable
 from schemas.ids import AgentPath
 from schemas.quantities import Duration
@@ -418,3 +419,15 @@ def test_raising_and_lowering_a_limit_re_bases_nothing(book: Book) -> None:
         for hold in list(book.budgets._holds):
             book.void(hold)
     assert (book.agent_day(), book.agent_day(unit="tokens")) == ((40, 0), (40, 0))
+
+
+def test_what_calls_usually_use_is_what_their_spans_say_whatever_their_client_said(book: Book) -> None:
+    """A client that settles everything at next to nothing would make its holds worthless, until a restart."""
+    for _ in range(40):
+        hold = book.hold(500, 50)
+        book.settle(hold, 1, 1)
+        book.span((400, 40), decision_id=hold.terms.decision_id)
+    worst = Quote(500, 50, "worst_case", "exact", "")
+    assert book.budgets.sized(book.account(), "gpt-4o", worst)[:3] == (400, 40, "p99")
+    book.restart()
+    assert book.budgets.sized(book.account(), "gpt-4o", worst)[:3] == (400, 40, "p99")

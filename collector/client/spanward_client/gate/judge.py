@@ -19,8 +19,11 @@ from spanward_client.protocol import Question
 from spanward_client.settling import settle_soon, void_soon
 from spanward_client.spans import mark_span
 
-NOT_CHARGED = frozenset((400, 401, 403, 404, 413, 422, 429))
-"""Statuses by which a provider says that it generated nothing. After any other error it may have."""
+NOT_CHARGED = frozenset((400, 401, 403, 404, 413, 422, 429, 529))
+"""Statuses by which a provider says that it generated nothing. After any other error it may have.
+
+529 is an overloaded provider that did not begin: https://docs.anthropic.com/en/api/errors.
+"""
 
 
 class Permit:
