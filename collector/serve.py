@@ -185,9 +185,15 @@ def _running(data_dir: Path) -> Collector | None:
 
 
 def quiet(config: Config) -> Config:
-    """The same with a control endpoint nobody but this command finds: another collector may have the port."""
+    """The same with a control endpoint nobody but this command finds: another collector may have the port.
+
+    Notices wait for the next start of the real one, whose configuration says whom to tell: a command is often run
+    without it.
+    """
     control = msgspec.structs.replace(config.extensions.control, endpoint="127.0.0.1:0", grpc_endpoint="")
-    return msgspec.structs.replace(config, extensions=msgspec.structs.replace(config.extensions, control=control))
+    notifications = msgspec.structs.replace(config.extensions.notifications, enabled=False)
+    extensions = msgspec.structs.replace(config.extensions, control=control, notifications=notifications)
+    return msgspec.structs.replace(config, extensions=extensions)
 
 
 @contextmanager

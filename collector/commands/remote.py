@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -60,7 +61,7 @@ class Control:
         try:
             answer = self._client.request(method, path, content=content)
         except httpx.HTTPError as error:
-            raise Retryable(f"The collector did not answer: {error!r}.", fix="Try again, or look at its log.") from None
+            raise Retryable(f"The collector did not answer: {error}.", fix="Try again, or look at its log.") from None
         if answer.status_code != httpx.codes.OK:
             raise _refusal(answer)
         return msgspec.json.decode(answer.content, type=kind)
@@ -68,7 +69,9 @@ class Control:
 
 @contextmanager
 def control_at(url: str, token: str) -> Iterator[Control]:
-    """A control endpoint anywhere, reached with an administrator's token."""
+    """A control endpoint anywhere, reached with an administrator's token; raises `ConfigError` for what is no URL."""
+    if urlsplit(url).scheme not in {"http", "https"}:
+        raise ConfigError(f"--endpoint {url} is no URL.", fix="Write it with its scheme, such as http://HOST:4320.")
     control = Control(url, token)
     try:
         yield control

@@ -76,7 +76,8 @@ def finding_notice(rule: str, key: str, row: Row) -> Notice:
         scope=scope,
         severity=_FINDINGS.get(rule, "warning"),
         title=f"{scope}: {rule}",
-        text=f"{row['message']} More of the same is counted in the ledger: spanward report activity --data DIR --kind finding.",
+        text=f"{row['message']} More of the same is counted in the ledger: "
+        "spanward report activity --data DIR --kind finding.",
         data={"scope": scope, "rule": rule, "finding": key, "entry_id": str(row["entry_id"])},
         time=int(row["received_time"] or 0),
     )

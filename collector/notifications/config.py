@@ -98,6 +98,9 @@ Target = Slack | Webhook | Email | Apprise
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Who is told of budgets, kills and findings, and how often that is tried."""
 
+    enabled: bool = True
+    """`false` tells nobody; what there is to tell waits for a start with `true`."""
+
     targets: tuple[Target, ...] = ()
     """A list of {name, type, url, …}; the types `slack`, `webhook`, `email` and `apprise` and their keys are
     in docs/notifications.md."""

@@ -113,7 +113,9 @@ class NoticeOutbox:
             self._wanted.set()
 
     async def run(self) -> None:
-        """Take up what was left, then route and deliver."""
+        """Take up what was left, then route and deliver. Returns at once when that is switched off."""
+        if not self._config.enabled:
+            return
         self._resume()
         self.wake()
         async with asyncio.TaskGroup() as tasks:

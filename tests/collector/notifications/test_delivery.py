@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from collector.config import Config
 from collector.governance.windows import slot_of
+from collector.serve import quiet
 from tests.collector.control.owned import CALL_NANO, TRIAGE, Owned, OwnerProcess, OwnerThread
 from tests.collector.notifications.receivers import HttpReceiver, SlackReceiver
 
@@ -245,3 +247,23 @@ def test_a_kill_and_its_release_are_told_once_each(start: START, opened: OPENED)
         slack.bodies[0]
     )
     assert slack.refused == []
+
+
+def test_a_command_without_the_configuration_gives_up_nothing_and_its_kill_is_told_by_the_next_start(
+    start: START, opened: OPENED
+) -> None:
+    down, slack = opened(SlackReceiver([500] * 1000)), opened(SlackReceiver())
+    owner = start(limits={TRIAGE: {"daily": "1"}}, notifications=settings(told(down)))
+    owner.resume()
+    spend(owner, 850_000_000)
+    owner.eventually(lambda: bool(waiting(owner)))
+    owner.hang_up()
+    owner.settings["notifications"] = {"enabled": quiet(Config()).extensions.notifications.enabled}
+    owner.start()
+    owner.post("/v1/admin/kills", {"scope": "all", "target": "platform", "reason": "loops"}, key="operator")
+    time.sleep(0.3)
+    assert [row["state"] for row in waiting(owner)] == ["pending"]
+    owner.hang_up()
+    owner.settings["notifications"] = settings(told(slack))
+    owner.start()
+    owner.eventually(lambda: {*slack.titles()} >= {REACHED[0], "Killed: platform"})
