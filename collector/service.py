@@ -31,7 +31,8 @@ from collector.frames import FrameLog
 from collector.http import App, HttpServer, Receive, Scope, Send, address, bind, respond, split_endpoint
 from collector.ledger.journal import Journal
 from collector.ledger.reader import Evidence
-from collector.ledger.store_directory import DirectoryStore
+from collector.ledger.trust.keys import Keyring
+from collector.ledger.trust.register import Register
 from collector.ledger.writer import LedgerWriter
 from collector.pipeline import Booker, Parts
 from collector.processing import Processing
@@ -41,6 +42,7 @@ from collector.receivers.builders import builder_factory
 from collector.receivers.commit_group import CommitGroup, Hooks, Sender
 from collector.receivers.otlp_grpc import OtlpGrpc
 from collector.receivers.otlp_http import OtlpHttp
+from collector.stores.directory import DirectoryStore
 from collector.telemetry import Telemetry
 from schemas.booking import Position, Resume
 from schemas.errors import ConfigError, Forbidden, SpanwardError, Unauthenticated
@@ -120,19 +122,17 @@ class Ingest:
         )  # fmt: skip
         self.journal = Journal(data_dir / "journal", committed_frame=position.journal_frame)
         store = DirectoryStore(data_dir / "store")
-        self.writer = LedgerWriter(
-            store,
-            self.journal,
-            config=config.exporters.ledger,
-            clock=clock,
-            deployment=config.service.deployment,
-        )
+        keyring = Keyring(data_dir / "keys", config.service.deployment)
+        retention_ns = config.exporters.ledger.retention_ns
+        register = Register(store, keyring, memory=data_dir / "journal", clock=clock, retention_ns=retention_ns)
+        log = register.open(self.journal.writer_id)
+        self.writer = LedgerWriter(store, self.journal, log, config=config.exporters.ledger, clock=clock)
         self.writer.recover()
         window = DedupeWindow(max_keys=config.processors.dedupe.max_keys, secret=_dedupe_secret(data_dir))
         window.remember(position.dedupe)
         book = price_book(owner.pricing, config.processors.budgets)
         processing = Processing(window, self._account(config, data_dir, clock), book, clock)
-        parts = Parts(self.spool, self.journal, self.writer, owner.booking, owner.poll, processing)
+        parts = Parts(self.spool, self.journal, self.writer, owner.booking, owner.poll, processing, register.anchor())
         self.booker = Booker(parts, position.spool_frame, clock=clock, on_fatal=on_fatal)
 
     def _account(self, config: Config, data_dir: Path, clock: Callable[[], int]) -> Account:

@@ -76,6 +76,12 @@ def records_root(table: pa.Table) -> str:
     return tree.root(leaves(table)).hex()
 
 
+def time_range(table: pa.Table, column: str) -> tuple[int, int]:
+    """The first and last time in a column of a table that has rows."""
+    ends = pc.min_max(table[column]).as_py()
+    return ends["min"], ends["max"]
+
+
 def to_parquet(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
     """One Parquet object: zstd, row groups of at most 65,536 rows, column descriptions kept."""
     sink = pa.BufferOutputStream()

@@ -1,7 +1,8 @@
 """Plain values in, tables and ledgers out: what the ledger's tests book, and how they look at the result."""
 
+import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -13,9 +14,11 @@ from collector.ledger import layout, rows
 from collector.ledger.entry import SegmentEntry
 from collector.ledger.journal import ROW_SCHEMA, Journal
 from collector.ledger.reader import Evidence
-from collector.ledger.store import ObjectStore
-from collector.ledger.store_directory import DirectoryStore
+from collector.ledger.trust.keys import Keyring
+from collector.ledger.trust.register import Register
 from collector.ledger.writer import Config, LedgerWriter
+from collector.stores.contract import ObjectStore
+from collector.stores.directory import DirectoryStore
 from schemas.conservation import Counts, SignalCounts
 from schemas.tables import EntryKind
 
@@ -55,11 +58,38 @@ def book(journal: Journal, table: pa.Table, counts: Counts | None = None) -> int
     return frame
 
 
-def writer_of(journal: Journal, store: ObjectStore, *, clock: Clock | None = None) -> LedgerWriter:
-    """A writer that has recovered."""
-    writer = LedgerWriter(store, journal, config=Config(), clock=clock or Clock(), deployment=DEPLOYMENT)
-    writer.recover()
-    return writer
+def register_of(journal: Journal, store: ObjectStore, folder: Path, clock: Callable[[], int]) -> Register:
+    """The keys and trust chain of a writer that is registered; the writers of one folder share root and anchor."""
+    shared, own = folder / "shared-keys", folder / f"keys-{journal.writer_id}"
+    if not own.exists() and shared.exists():
+        shutil.copytree(shared, own)
+    register = Register(store, Keyring(own, DEPLOYMENT), memory=own, clock=clock, retention_ns=Config().retention_ns)
+    register.open(journal.writer_id)
+    shared.mkdir(exist_ok=True)
+    for path in [*own.glob("root.*"), *own.glob("anchor.*.key")]:
+        shutil.copy(path, shared)
+    return register
+
+
+def root_key(folder: Path) -> str:
+    """The file that an auditor gets beside the store."""
+    return (folder / "shared-keys" / "root.vkey").read_text().strip()
+
+
+def writer_of(
+    journal: Journal,
+    store: ObjectStore,
+    folder: Path,
+    *,
+    clock: Callable[[], int] | None = None,
+    config: Config | None = None,
+) -> LedgerWriter:
+    """A writer whose log is registered. `folder` holds its keys."""
+    clock = clock or Clock()
+    register_of(journal, DirectoryStore(folder / "store"), folder, clock)
+    register = register_of(journal, store, folder, clock)
+    log = register.log(journal.writer_id)
+    return LedgerWriter(store, journal, log, config=config or Config(), clock=clock)
 
 
 class Ledger(msgspec.Struct):

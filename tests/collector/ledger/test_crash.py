@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from collector.ledger.store_directory import DirectoryStore
+from collector.stores.directory import DirectoryStore
 from schemas.conservation import Counts
 from schemas.errors import Fatal
 from tests.collector.ledger import crash_child

@@ -8,8 +8,8 @@ from threading import Barrier, Thread
 
 import pytest
 
-from collector.ledger.store import Exists, ObjectStore
-from collector.ledger.store_directory import DirectoryStore
+from collector.stores.contract import Exists, ObjectStore
+from collector.stores.directory import DirectoryStore
 from schemas.errors import Fatal, Retryable
 
 KEY = "ledger/v1/events/date=2026-11-24/writer=w-00000000/000000000000.parquet"

@@ -1,0 +1,1 @@
+"""A root key in, the keys of every log and who may sign what out."""
