@@ -47,7 +47,7 @@ class Anchor:
             origin=self._log.origin,
             n=self._log.size,
             at=max(self._clock(), newest.at + 1 if newest else 0),
-            heads=tuple(self._heads(trust.logs)),
+            heads=tuple(self._heads([log for log in trust.logs if log != layout.ANCHOR])),
             trust=(trust.n, self._chain.digest),
             prev=self._log.prev,
         )
@@ -71,7 +71,7 @@ class Anchor:
         known = {head.writer: head for head in self._newest.heads} if self._newest else {}
         for writer in logs:
             head = known.get(writer)
-            while checkpoint := self._store.get(layout.checkpoint_key(writer, head.size + 1 if head else 1)):
-                head = Head(writer, head.size + 1 if head else 1, digest(checkpoint))
-            if head is not None and writer != layout.ANCHOR:
+            while entry := self._store.get(layout.entry_key(writer, head.size if head else 0)):
+                head = Head(writer, head.size + 1 if head else 1, digest(entry))
+            if head is not None:
                 yield head

@@ -73,11 +73,11 @@ class SegmentEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How far a writer's log was, and the SHA-256 of its checkpoint of that size."""
+    """How many entries a writer's log had, and the SHA-256 of the newest, which names all before it."""
 
     writer: _Writer
     size: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
-    checkpoint: _Digest
+    entry: _Digest
 
 
 class AnchorEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -71,6 +71,30 @@ def leaves(table: pa.Table) -> list[bytes]:
     return hashes
 
 
+def row_text(table: pa.Table, index: int) -> str:
+    """What is hashed of one row, without RFC 6962's mark of a leaf."""
+    start = f"64:{schema_id(schema_document(table.schema))},"
+    text: str = _row_bytes(table.slice(index, 1), start)[0].as_py()
+    return text
+
+
+def netstrings(text: str) -> list[str | None]:
+    """The values in a row's text; raises `Permanent` if it is not made of netstrings."""
+    raw, values = text.encode(), list[str | None]()
+    while raw:
+        if raw.startswith(b"-,"):
+            values.append(None)
+            raw = raw[2:]
+            continue
+        length, _, rest = raw.partition(b":")
+        size = int(length) if length.isdigit() and len(length) < 10 else len(rest)
+        if rest[size : size + 1] != b",":
+            raise Permanent("A row's text is not made of netstrings.")
+        values.append(rest[:size].decode(errors="replace"))
+        raw = rest[size + 1 :]
+    return values
+
+
 def records_root(table: pa.Table) -> str:
     """The root over the leaves of all rows, in hex."""
     return tree.root(leaves(table)).hex()

@@ -51,17 +51,7 @@ class DirectoryStore:
         with self._open("Reading from", folders) as folder:
             return None if folder is None else _read_plain_file(folder, name)
 
-    def list(self, prefix: str) -> list[str]:
-        """Walk a folder; see `ObjectStore.list`."""
-        assert prefix.endswith("/")
-        with self._open("Listing", _parts(prefix[:-1])) as folder:
-            found = [] if folder is None else sorted(_walk(folder, prefix))
-            for each in found:
-                if not each.plain:
-                    raise OSError(errno.ELOOP, f"{each.key} is a symbolic link or another thing that is no file")
-            return [each.key for each in found]
-
-    def inventory(self, prefix: str) -> "list[Found]":
+    def inventory(self, prefix: str) -> list[Found]:
         """Walk a folder without stopping at an odd name; a folder vouches for no time."""
         with self._open("Listing", _parts(prefix[:-1])) as folder:
             return [] if folder is None else sorted(_walk(folder, prefix))
@@ -113,6 +103,16 @@ class DirectoryStore:
                 os.close(folder)
             folder = child
         return folder
+
+    def list(self, prefix: str) -> list[str]:
+        """Walk a folder; see `ObjectStore.list`."""
+        assert prefix.endswith("/")
+        with self._open("Listing", _parts(prefix[:-1])) as folder:
+            found = [] if folder is None else sorted(_walk(folder, prefix))
+            for each in found:
+                if not each.plain:
+                    raise OSError(errno.ELOOP, f"{each.key} is a symbolic link or another thing that is no file")
+            return [each.key for each in found]
 
 
 def _parts(key: str) -> list[str]:
