@@ -17,6 +17,7 @@ ANCHOR = "anchor"
 _ENTRY = re.compile(rf"{PREFIX}/log/([a-z0-9-]{{1,40}})/entry/([0-9]{{12}})")
 
 
+_NUMBER = re.compile(r"/([0-9]{12})\Z")
 _DATA = re.compile(rf"{PREFIX}/events/date=[0-9-]{{10}}/writer=([a-z0-9-]{{1,40}})/([0-9]{{12}})\.parquet")
 
 
@@ -39,6 +40,12 @@ def checkpoint_key(log: str, size: int) -> str:
 def trust_key(n: int) -> str:
     """Document `n` of the chain that names the logs' public keys."""
     return f"{TRUST}{n:012d}"
+
+
+def number(key: str) -> int | None:
+    """The dense number that a key ends with; None if it ends otherwise."""
+    match = _NUMBER.search(key)
+    return int(match.group(1)) if match else None
 
 
 def parse_data_key(key: str) -> tuple[str, int] | None:

@@ -48,6 +48,9 @@ class EvidenceStore(Protocol):
     def inventory(self, prefix: str) -> list[Found]:
         """Every name below `prefix`, which ends with `/`, in order; never stops at an odd one."""
 
+    def find(self, key: str) -> Found | None:
+        """One name as `inventory` would show it, None if it is not there."""
+
     def read(self, found: Found) -> Held | None:
         """The first version of a name, None if it is gone. Raises `Retryable` or `Fatal` if it cannot be read."""
 

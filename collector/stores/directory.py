@@ -56,6 +56,10 @@ class DirectoryStore:
         with self._open("Listing", _parts(prefix[:-1])) as folder:
             return [] if folder is None else sorted(_walk(folder, prefix))
 
+    def find(self, key: str) -> Found | None:
+        """Look for one file; see `EvidenceStore.find`."""
+        return next((found for found in self.inventory(f"{key.rpartition('/')[0]}/") if found.key == key), None)
+
     def read(self, found: Found) -> Held | None:
         """Read a listed file; see `EvidenceStore.read`."""
         assert found.plain

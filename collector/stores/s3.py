@@ -92,9 +92,13 @@ class S3Store:
 
     def get(self, key: str) -> bytes | None:
         """Read the first version; see `ObjectStore.get`."""
-        found = [each for each in self.inventory(key) if each.key == key]
-        held = self.read(found[0]) if found else None
+        found = self.find(key)
+        held = self.read(found) if found else None
         return None if held is None else held.data
+
+    def find(self, key: str) -> Found | None:
+        """Look for one name; see `EvidenceStore.find`."""
+        return next((found for found in self.inventory(key) if found.key == key), None)
 
     def inventory(self, prefix: str) -> list[Found]:
         """Every name below a prefix with its versions; see `EvidenceStore.inventory`."""

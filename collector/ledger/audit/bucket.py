@@ -12,7 +12,7 @@ from collector.stores.contract import EvidenceStore, Found
 
 
 class Bucket:
-    """One look at a store: the listing is made once, so what is put meanwhile is not judged."""
+    """One look at a store: the listing is made once, so logs end where they ended then."""
 
     def __init__(self, store: EvidenceStore, report: Report) -> None:
         self._store = store
@@ -39,15 +39,28 @@ class Bucket:
         found = self._found.get(key)
         return None if found is None else found.put_at
 
-    def read(self, key: str) -> bytes | None:
-        """The first version of a name, None if it is not there."""
+    def read(self, key: str, *, expected: bool = False) -> bytes | None:
+        """The first version of a name, None if it is not there.
+
+        What is `expected`, because something that was listed names it, may have come during the listing.
+        """
         self._asked.add(key)
+        if expected and key not in self._found and (late := self._store.find(key)):
+            self._found[key] = late
         found = self._found.get(key)
         held = self._store.read(found) if found is not None and found.plain else None
         if held is None:
             return None
         self._retained[key] = held.retain_until
         return held.data
+
+    def peek(self, key: str) -> bytes | None:
+        """The same, without making it a thing that belongs here."""
+        asked = key in self._asked
+        data = self.read(key)
+        if not asked:
+            self._asked.discard(key)
+        return data
 
     def must_keep(self, key: str, until: int) -> None:
         """Report an object that was read and that its store keeps for less long than `until` (Unix ns)."""
@@ -59,6 +72,12 @@ class Bucket:
     def leave(self, prefix: str) -> None:
         """Do not report what is below a prefix again: one finding has said it."""
         self._asked.update(self.names(prefix))
+
+    def pending(self, key: str, message: str) -> None:
+        """A name that nothing names yet, where a crash or a put under way leaves one."""
+        if key not in self._asked:
+            self._asked.add(key)
+            self.notice("pending", key, message)
 
     def close(self) -> None:
         """Report names with a history, and names that belong to nothing."""

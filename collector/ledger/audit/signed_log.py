@@ -41,7 +41,7 @@ class SignedLog(Generic[Entry]):
         self._parse = parse
         self._times = times
         self._folder = layout.entry_key(name, 0).rpartition("entry/")[0]
-        self.size = len(bucket.names(f"{self._folder}entry/"))
+        self.size = 1 + max(self._numbers("entry/", 0), default=-1)
         self.digests: list[str] = []
         self.heads: list[Checkpoint] = []
         self.newest_note = b""
@@ -72,7 +72,7 @@ class SignedLog(Generic[Entry]):
 
     def _checkpoint(self, expected: Checkpoint, until: int, age_ns: int) -> None:
         key = layout.checkpoint_key(self.name, expected.size)
-        note = self._bucket.read(key)
+        note = self._bucket.read(key, expected=True)
         self._bucket.must_keep(key, until)
         newest = expected.size == self.size
         if note is None and newest and age_ns <= GRACE_NS:
@@ -98,12 +98,15 @@ class SignedLog(Generic[Entry]):
         """What is there beyond the last entry that could be followed: one finding stands for all of it."""
         key = layout.entry_key(self.name, size)
         later = [
-            name
+            f"{self._folder}{folder}{n:012d}"
             for folder, first in (("entry/", size), ("checkpoint/", size + 1))
-            for name in self._bucket.names(f"{self._folder}{folder}")
-            if name >= f"{self._folder}{folder}{first:012d}"
+            for n in self._numbers(folder, first)
         ]
         if later and key not in later:
             self._bucket.finding("missing", key, f"{len(later)} later names of this log are there, as {later[-1]}")
         for name in later:
             self._bucket.leave(name)
+
+    def _numbers(self, folder: str, first: int) -> list[int]:
+        numbers = map(layout.number, self._bucket.names(f"{self._folder}{folder}"))
+        return [n for n in numbers if n is not None and n >= first]

@@ -78,6 +78,13 @@ def examine(data: bytes) -> Rows | None:
         return None
 
 
+def _is_schema(document: bytes) -> bool:
+    try:
+        return rows.schema_document(rows.parse_schema(document)) == document
+    except Permanent:
+        return False
+
+
 class _Verification:
     """One verification, step by step."""
 
@@ -98,13 +105,14 @@ class _Verification:
             for name in trust.logs:
                 if name != layout.ANCHOR:
                     self._writer(trust, name)
+            self._schemas_beyond()
             self._unregistered(trust)
             self._anchor(trust)
             self._kept(trust)
         self._bucket.close()
 
     def _trust(self) -> TrustDocument | None:
-        names = self._bucket.names(layout.TRUST)
+        names = [name for name in self._bucket.names(layout.TRUST) if layout.number(name) is not None]
         notes: list[bytes] = []
         while (note := self._bucket.read(layout.trust_key(len(notes)))) is not None:
             notes.append(note)
@@ -118,7 +126,8 @@ class _Verification:
             self._bucket.finding("missing", layout.trust_key(0), "there is no trust chain: nothing can be proven")
         elif len(names) > len(notes):
             self._bucket.finding("missing", layout.trust_key(len(notes)), f"later documents are there, as {names[-1]}")
-            self._bucket.leave(layout.TRUST)
+            for name in names:
+                self._bucket.leave(name)
         if newest is None:
             self._bucket.leave(f"{layout.PREFIX}/")
         return newest
@@ -149,13 +158,27 @@ class _Verification:
             before = entry
         self._writers[name] = log
         self._heads_of[log.origin] = log.heads
-        if log.size > len(committed):
-            for key in self._bucket.names(layout.EVENTS):
-                place = layout.parse_data_key(key)
-                if place and place[0] == name and len(committed) <= place[1] < log.size:
-                    self._bucket.leave(key)
+        self._data_beyond(name, len(committed), log.size, open_log=bool(trust.current(name)))
         self._report.writers += bool(committed)
         self._report.segments += len(committed)
+
+    def _data_beyond(self, name: str, followed: int, size: int, *, open_log: bool) -> None:
+        """Data of entries that could not be followed is not reported again; that of the next one is on its way."""
+        for key in self._bucket.names(layout.EVENTS):
+            writer, k = layout.parse_data_key(key) or ("", 0)
+            if writer == name and followed <= k < size:
+                self._bucket.leave(key)
+            elif writer == name and k == size and open_log:
+                self._bucket.pending(key, "no entry names it yet: a segment is being sealed, or its writer must start")
+
+    def _schemas_beyond(self) -> None:
+        """A schema is put before the first segment that has it."""
+        for key in self._bucket.names(f"{layout.PREFIX}/schema/"):
+            if key.removesuffix(".json").rpartition("/")[2] in self._schemas:
+                continue
+            document = self._bucket.peek(key)
+            if document and key == layout.schema_key(rows.schema_id(document)) and _is_schema(document):
+                self._bucket.pending(key, "no segment has this schema yet")
 
     def _continues(self, key: str, entry: SegmentEntry, before: SegmentEntry | None, prev: str, origin: str) -> None:
         first = before.seq[1] + 1 if before else 0
@@ -184,14 +207,14 @@ class _Verification:
             return
         self._schemas.add(entry.schema)
         name = layout.schema_key(entry.schema)
-        document = self._bucket.read(name)
+        document = self._bucket.read(name, expected=True)
         if document is None:
             self._bucket.finding("missing", name, f"the schema of {key}")
         elif rows.schema_id(document) != entry.schema:
             self._bucket.finding("altered", name, "its name is not its hash")
 
     def _object(self, key: str, entry: SegmentEntry, ref: ObjectRef) -> None:
-        data = self._bucket.read(ref.key)
+        data = self._bucket.read(ref.key, expected=True)
         self._bucket.must_keep(ref.key, entry.retain_until)
         if data is None:
             if self._question.now < entry.retain_until:

@@ -169,6 +169,8 @@ class TrustChain:
             note = sign(document.text(), root)
             with suppress(Exists):
                 self._store.put_new(layout.trust_key(document.n), note, min(document.at + _TRUST_NS, _LATER))
+                self.newest, self.digest = document, digest(note)
+                return document
 
     def _root_signer(self, newest: TrustDocument | None) -> Signer:
         root = self._keyring.root()

@@ -62,7 +62,7 @@ class Register:
         if newest is None or not wanted <= set(newest.logs):
             newest = self.chain.add(with_new)
         for log in newest.logs:
-            if log not in {writer, layout.ANCHOR} and self._keyring.signer(log, newest.current(log)):
+            if log not in {writer, layout.ANCHOR} and self.may_sign(log):
                 self._finish(log)
         return self.log(writer)
 
@@ -79,11 +79,14 @@ class Register:
 
     def anchor(self) -> Anchor | None:
         """The anchor, if its key is here; another process of another user may have it instead."""
-        newest = self.chain.newest
-        assert newest is not None
-        if self._keyring.signer(layout.ANCHOR, newest.current(layout.ANCHOR)) is None:
+        if not self.may_sign(layout.ANCHOR):
             return None
         return Anchor(self._store, self.chain, self.log(layout.ANCHOR), clock=self._clock)
+
+    def may_sign(self, name: str) -> bool:
+        """Whether the key that signs a log today is here."""
+        newest = self.chain.newest
+        return newest is not None and self._keyring.signer(name, newest.current(name)) is not None
 
     def rotate(self, name: str) -> None:
         """Give a log a new key from its next checkpoint on; nothing may run that signs with the old one."""
