@@ -16,7 +16,6 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from itertools import count
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -36,17 +35,13 @@ ANCHOR = dict(v=TEXT, origin=TEXT, n=WHOLE, at=WHOLE, heads=SEVERAL, trust=SEVER
 TRUST = dict(v=TEXT, deployment=TEXT, n=WHOLE, at=WHOLE, root=TEXT, keys=SEVERAL, prev=TEXT)
 
 
-class Wrong(ValueError):
-    """Bytes that are not what they have to be."""
-
-
 sha = lambda data: hashlib.sha256(data).hexdigest()  # noqa: E731 - one line is enough
 node = lambda left, right: hashlib.sha256(b"\1" + left + right).digest()  # noqa: E731
 
 
 def need(condition: object, why: str) -> None:
     if not condition:
-        raise Wrong(why)
+        raise ValueError(why)
 
 
 def document(raw: bytes, *shapes: dict[str, type]) -> dict:
@@ -106,7 +101,7 @@ def opened(note: bytes, vkeys: list[str]) -> str:
             except (InvalidSignature, ValueError):
                 break
             return text
-    raise Wrong("no known key signed it")
+    raise ValueError("no known key signed it")
 
 
 def text_of(value: object) -> bytes:
@@ -136,7 +131,7 @@ def rows_of(data: bytes) -> tuple[str, str, list[int], list[int], list[int]]:
         need({kind for _, kind in columns} <= {"string", "int64", "bool"}, "a type that has no place here")
         spans = [[min(by_name[name]), max(by_name[name])] for name in ("received_time", "event_time")]
     except Exception as error:  # whatever a hostile file makes the reader raise
-        raise Wrong(f"unreadable: {error!r}") from None
+        raise ValueError(f"unreadable: {error!r}") from None
     return schema, tree.root().hex(), [seq[0], seq[-1]], *spans
 
 
@@ -186,7 +181,7 @@ class Ledger:
         origin, tree, prev = f"{trust['deployment']}/{name}", Tree(), ""
         last = max((n for n in self.objects if n.startswith(f"{folder}/entry/")), default="")
         heads = self.heads.setdefault(origin, [])
-        for k in count():
+        for k in range(len(self.objects) + 1):
             key = f"{folder}/entry/{k:012d}"
             raw = self.get(key)
             if raw is None:
@@ -208,7 +203,7 @@ class Ledger:
 
     def writer(self, trust: dict, name: str) -> list[tuple[int, str]]:
         """Commit time and digest of every segment."""
-        seq, before, segments = 0, {"sealed_at": -1}, []
+        seq, before, segments = 0, {"sealed_at": -1, "at": -1}, []
         for key, entry, raw in self.log(trust, name, [SEGMENT, {**SEGMENT, "committed_at": WHOLE}]):
             version = 2 if "committed_at" in entry else 1
             at = entry.get("committed_at", entry["sealed_at"])
@@ -218,13 +213,13 @@ class Ledger:
             need(entry["seq"][0] == seq and entry["seq"][1] - seq + 1 == entry["rows"] >= 1, f"{key}: rows are missing")
             self.check(entry["sealed_at"] <= at <= self.now + SKEW, key, "times that had not come")
             self.check(entry["received"][1] <= at + SKEW, key, "rows from the future")
-            rising = not segments or (at > segments[-1][0] and entry["sealed_at"] > before["sealed_at"])
+            rising = at > before["at"] and entry["sealed_at"] > before["sealed_at"]
             self.check(rising, key, "older than the entry before it")
             schema = self.get(f"{P}/schema/{entry['schema']}.json")
             self.check(schema is not None and sha(schema) == entry["schema"], key, "its schema is missing or altered")
             self.data(key, name, entry)
             segments.append((at, sha(raw)))
-            seq, before = entry["seq"][1] + 1, entry
+            seq, before = entry["seq"][1] + 1, {**entry, "at": at}
         return segments
 
     def data(self, key: str, name: str, entry: dict) -> None:
@@ -274,13 +269,12 @@ def verify(objects: Mapping[str, bytes], root: str, now: int, kept: str = "") ->
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
         return [*ledger.findings, f"cannot be followed further: {error!r}"]
     ledger.check(not kept or any(kept in heads for heads in ledger.heads.values()), P, "not what you kept")
-    live = {key["log"]: len(logs[key["log"]]) for key in trust["keys"] if key["until"] is None and key["log"] in logs}
-    next_data = re.compile(f"{P}/events/date=.{{10}}/writer=(.+)/([0-9]{{12}}).parquet")
+    live = [key["log"] for key in trust["keys"] if key["until"] is None and key["log"] in logs]
+    live = [f"writer={name}/{len(logs[name]):012d}." for name in live]
     for name in sorted(set(objects) - ledger.used):
-        match = next_data.fullmatch(name)
-        on_its_way = match and live.get(match[1]) == int(match[2])
-        hashed = name == f"{P}/schema/{sha(objects.get(name))}.json"
-        ledger.check(on_its_way or (hashed and objects.get(name)[:3] == b'[["'), name, "nothing names it")
+        on_its_way = re.sub(f"{P}/events/date=.{{10}}/|parquet$", "", name) in live
+        schema = name == f"{P}/schema/{sha(objects.get(name))}.json" and objects.get(name)[:3] == b'[["'
+        ledger.check(on_its_way or schema, name, "nothing names it")
     return ledger.findings
 
 

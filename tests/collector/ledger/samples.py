@@ -21,6 +21,7 @@ from collector.stores.contract import ObjectStore
 from collector.stores.directory import DirectoryStore
 from schemas.conservation import Counts, SignalCounts
 from schemas.tables import EntryKind
+from tests.collector.ledger.audit.both import both
 
 START_NS = 1_790_000_000_000_000_000
 SECOND_NS = 1_000_000_000
@@ -130,7 +131,20 @@ def audit(root: Path) -> Ledger:
     named = {ref.key for entry in ledger.entries for ref in entry.objects}
     orphans = set(store.list(f"{layout.PREFIX}/events/")) - named
     ledger.findings += [f"{key}: no entry names it" for key in sorted(orphans)]
+    ledger.findings += verdict(root, max((entry.committed_ns for entry in ledger.entries), default=START_NS))
     return ledger
+
+
+def verdict(root: Path, now: int) -> list[str]:
+    """What both verifiers say, with the root key beside the store, once the anchor has seen everything."""
+    store, keys = DirectoryStore(root), root.parent / "shared-keys"
+    register = Register(
+        store, Keyring(keys, DEPLOYMENT), memory=keys, clock=lambda: now, retention_ns=Config().retention_ns
+    )
+    anchor = register.anchor()
+    assert anchor is not None
+    anchor.write()
+    return [f"{each.key}: {each.message}" for each in both(store, root_key(root.parent), now).findings]
 
 
 def ids_in_any_object(root: Path) -> Counter[str]:
