@@ -42,7 +42,7 @@ from collector.receivers.builders import builder_factory
 from collector.receivers.commit_group import CommitGroup, Hooks, Sender
 from collector.receivers.otlp_grpc import OtlpGrpc
 from collector.receivers.otlp_http import OtlpHttp
-from collector.stores.directory import DirectoryStore
+from collector.stores.opening import collectors_store
 from collector.telemetry import Telemetry
 from schemas.booking import Position, Resume
 from schemas.errors import ConfigError, Forbidden, SpanwardError, Unauthenticated
@@ -121,12 +121,14 @@ class Ingest:
             limit_name="processors.spool.max_bytes",
         )  # fmt: skip
         self.journal = Journal(data_dir / "journal", committed_frame=position.journal_frame)
-        store = DirectoryStore(data_dir / "store")
+        settings = config.exporters.ledger
+        store = collectors_store(settings.store, data_dir / "store", settings.mode)
         keyring = Keyring(data_dir / "keys", config.service.deployment)
-        retention_ns = config.exporters.ledger.retention_ns
-        register = Register(store, keyring, memory=data_dir / "journal", clock=clock, retention_ns=retention_ns)
+        register = Register(
+            store, keyring, memory=data_dir / "journal", clock=clock, retention_ns=settings.retention_ns
+        )
         log = register.open(self.journal.writer_id)
-        self.writer = LedgerWriter(store, self.journal, log, config=config.exporters.ledger, clock=clock)
+        self.writer = LedgerWriter(store, self.journal, log, config=settings, clock=clock)
         self.writer.recover()
         window = DedupeWindow(max_keys=config.processors.dedupe.max_keys, secret=_dedupe_secret(data_dir))
         window.remember(position.dedupe)

@@ -23,6 +23,7 @@ from collector.ledger.entry import ObjectRef, SegmentEntry
 from collector.ledger.journal import Cut, Journal
 from collector.ledger.log import Log, fenced
 from collector.stores.contract import Exists, ObjectStore
+from collector.stores.opening import Mode
 from schemas.conservation import Counts
 from schemas.errors import ConfigError, Fatal, Permanent
 from schemas.ids import new_id
@@ -39,6 +40,12 @@ _RETENTION_DAYS_MIN = 366
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When the journal is sealed into a segment, and how long segments are kept."""
 
+    store: str = ""
+    """Where evidence is kept: `s3://BUCKET/PREFIX?endpoint=https://HOST&region=NAME`; empty means the folder `store`
+    of the data directory. Credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the machine's role."""
+    mode: Mode = "evident"
+    """`compliance` starts only on a store that keeps evidence against its owner, as `spanward store check` finds out;
+    `evident` starts on any, and says that what was changed can be seen, not that it cannot be."""
     seal_rows: int = 50_000
     """Rows waiting in the journal that make a segment. One booking is never split."""
     seal_bytes: Size = Size("8MiB")

@@ -119,10 +119,14 @@ class DirectoryStore:
             return [each.key for each in found]
 
 
+def is_key(text: str) -> bool:
+    """Whether a name could be an object's here."""
+    return all(_PART.fullmatch(part) for part in text.split("/"))
+
+
 def _parts(key: str) -> list[str]:
-    parts = key.split("/")
-    assert all(_PART.fullmatch(part) for part in parts), key
-    return parts
+    assert is_key(key), key
+    return key.split("/")
 
 
 def _link_new(folder: int, name: str, data: bytes) -> None:

@@ -122,18 +122,24 @@ class S3Store:
         """Read a listed version; see `EvidenceStore.read`."""
         if not found.version:
             return None
-        version = {"versionId": found.version}
         try:
-            answer = self._send("GET", found.key, query=version)
-            # Some stores tell of the lock at HEAD only.
-            lock = answer if LOCK_MODE in answer.headers else self._send("HEAD", found.key, query=version)
+            answer = self._send("GET", found.key, query={"versionId": found.version})
         except S3Error as error:
             if error.code in {"NoSuchKey", "NoSuchVersion"}:
                 return None
             raise _away(f"Reading {found.key}", error) from error
-        locked = lock.headers.get(LOCK_MODE) == "COMPLIANCE"
-        until = _nanoseconds(lock.headers.get(LOCK_UNTIL, "")) if locked else 0
-        return Held(answer.data, until)
+        lock = answer.headers.get(LOCK_MODE), answer.headers.get(LOCK_UNTIL)
+        mode, until = lock if lock[0] else self._retention(found)
+        return Held(answer.data, _nanoseconds(until or "") if mode == "COMPLIANCE" else 0)
+
+    def _retention(self, found: Found) -> tuple[str, str]:
+        """Mode and date of a version's lock, for stores that do not tell them with the object."""
+        try:
+            answer = self._send("GET", found.key, query={"versionId": found.version, "retention": ""})
+            lock = ET.fromstring(answer.data)  # noqa: S314 - the store's own answer
+        except (S3Error, ET.ParseError):
+            return "", ""
+        return _text(lock, "Mode"), _text(lock, "RetainUntilDate")
 
     def hold(self, found: Found, *, on: bool) -> None:
         """Put a legal hold on a version, or release it. Raises `Retryable` if the store refuses."""

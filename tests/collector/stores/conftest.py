@@ -1,22 +1,34 @@
-"""A folder in memory where there is one: these tests kill processes and fail calls, they do not cut the power.
+"""A real store with Object Lock for the tests of this folder, made once."""
 
-What a process has written survives its death on any file system, so a real disk would only add the
-time of some thousand flushes. That the flushes are made, and in which order, is asserted by name.
-"""
-
-import os
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-MEMORY = Path("/dev/shm")
+from collector.stores.s3 import S3Store
+from tests.collector.stores.gateway import ACCESS, Gateway
+
+_GATEWAYS: list[Gateway] = []
 
 
 @pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """A fresh folder, removed after the test."""
-    in_memory = MEMORY.is_dir() and os.access(MEMORY, os.W_OK)
-    with tempfile.TemporaryDirectory(prefix="spanward-", dir=MEMORY if in_memory else None) as folder:
-        yield Path(folder)
+def gateway(
+    tool: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Gateway:
+    """versitygw with the buckets `contract` and `evidence` (Object Lock) and `plain` (none)."""
+    for name, value in ACCESS.items():
+        monkeypatch.setenv(name, value)
+    if not _GATEWAYS:
+        made = Gateway(tool("versitygw"), tmp_path_factory.mktemp("gateway"))
+        _GATEWAYS.append(made)
+        client = S3Store(made.address("contract")).client
+        for bucket in ("contract", "evidence", "plain"):
+            client.make_bucket(bucket, object_lock=bucket != "plain")
+    return _GATEWAYS[0]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _gateway_ends_with_the_session() -> Iterator[None]:
+    yield
+    for gateway in _GATEWAYS:
+        gateway.kill()
