@@ -150,19 +150,24 @@ class TrustChain:
             self.digest = digest(everything[-1])
         return self.newest
 
-    def add(self, changes: Callable[[TrustDocument | None], Iterable[LogKey]]) -> TrustDocument:
-        """One more document, whose keys are `changes(newest)`; tried again if somebody else added one first."""
+    def add(
+        self, changes: Callable[[TrustDocument | None], Iterable[LogKey]], *, next_root: Vkey | None = None
+    ) -> TrustDocument:
+        """One more document, whose keys are `changes(newest)`; tried again if somebody else added one first.
+
+        `next_root` signs the documents after it.
+        """
         while True:
             newest = self.refresh()
             root = self._root_signer(newest)
             keys = tuple(sorted(changes(newest), key=lambda key: (key.log, key.since, key.vkey)))
-            if newest is not None and keys == newest.keys:
+            if newest is not None and keys == newest.keys and next_root is None:
                 return newest
             document = TrustDocument(
                 deployment=self._keyring.deployment,
                 n=newest.n + 1 if newest else 0,
                 at=max(self._clock(), newest.at + 1 if newest else 0),
-                root=str(root.vkey),
+                root=str(next_root or root.vkey),
                 keys=keys,
                 prev=self.digest,
             )

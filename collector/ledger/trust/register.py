@@ -17,7 +17,7 @@ from collector.ledger.anchor import Anchor
 from collector.ledger.entry import AnchorEntry, ObjectRef, SegmentEntry
 from collector.ledger.log import Log
 from collector.ledger.note import Signer
-from collector.ledger.trust.chain import LogKey, TrustDocument
+from collector.ledger.trust.chain import ROOT, LogKey, TrustDocument
 from collector.ledger.trust.keys import Keyring, TrustChain
 from collector.stores.contract import ObjectStore
 from schemas.errors import Fatal, Permanent
@@ -89,7 +89,13 @@ class Register:
         return newest is not None and self._keyring.signer(name, newest.current(name)) is not None
 
     def rotate(self, name: str) -> None:
-        """Give a log a new key from its next checkpoint on; nothing may run that signs with the old one."""
+        """Give a log, or the trust chain (`root`), a new key from its next checkpoint or document on.
+
+        Nothing may run that signs with the old one.
+        """
+        if name == ROOT:
+            self.chain.add(lambda newest: newest.keys if newest else (), next_root=self._keyring.make(ROOT).vkey)
+            return
         log = self.log(name)
         log.resume()
         fresh = LogKey(name, str(self._keyring.make(name).vkey), log.size + 1, None)

@@ -58,8 +58,8 @@ def test_serve_refuses_compliance_on_a_store_without_locks_and_on_a_folder(gatew
 def test_a_put_that_the_store_does_not_lock_stops_the_process(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3, "LOCK_MODE", "x-amz-meta-mode")
-    monkeypatch.setattr(s3, "LOCK_UNTIL", "x-amz-meta-until")
+    monkeypatch.setattr(s3, "LOCK_MODE", "x-ignored-mode")
+    monkeypatch.setattr(s3, "LOCK_UNTIL", "x-ignored-until")
     with pytest.raises(Fatal, match="does not keep it as it was told to"):
         S3Store(gateway.address("evidence/unlocked")).put_new("a", b"data", UNTIL)
 
