@@ -18,12 +18,12 @@ import pyarrow as pa
 
 from collector.control.link import OwnerLink
 from collector.frames import FrameLog
-from collector.ledger.anchor import Anchor
-from collector.ledger.journal import Journal
-from collector.ledger.writer import LedgerWriter
 from collector.processing import Processing
 from collector.processors.entries import row_entries
 from collector.receivers.commit_group import Frame, read_payload
+from collector.sealing.anchor import Anchor
+from collector.sealing.journal import Journal
+from collector.sealing.writer import LedgerWriter
 from schemas.booking import Booked, Booking, Event, Pending, Poll
 from schemas.conservation import Counts, SignalCounts
 from schemas.errors import Fatal, Retryable, SpanwardError

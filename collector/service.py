@@ -29,11 +29,7 @@ from collector.dialects import DIALECTS
 from collector.dialects.dialect import wanted_keys
 from collector.frames import FrameLog
 from collector.http import App, HttpServer, Receive, Scope, Send, address, bind, respond, split_endpoint
-from collector.ledger.journal import Journal
 from collector.ledger.reader import Evidence
-from collector.ledger.trust.keys import Keyring
-from collector.ledger.trust.register import Register
-from collector.ledger.writer import LedgerWriter
 from collector.pipeline import Booker, Parts
 from collector.processing import Processing
 from collector.processors.dedupe import DedupeWindow
@@ -42,6 +38,10 @@ from collector.receivers.builders import builder_factory
 from collector.receivers.commit_group import CommitGroup, Hooks, Sender
 from collector.receivers.otlp_grpc import OtlpGrpc
 from collector.receivers.otlp_http import OtlpHttp
+from collector.sealing.journal import Journal
+from collector.sealing.keys import Keyring
+from collector.sealing.register import Register
+from collector.sealing.writer import LedgerWriter
 from collector.stores.opening import collectors_store
 from collector.telemetry import Telemetry
 from schemas.booking import Position, Resume

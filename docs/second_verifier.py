@@ -297,5 +297,4 @@ if __name__ == "__main__":
         wrong = verify(Folder(Path(sys.argv[1])), vkey, time.time_ns(), old)
     except (OSError, IndexError) as error:
         sys.exit(print(f"not readable: {error!r}", file=sys.stderr) or 2)
-    print("\n".join(wrong) or "intact")
-    sys.exit(1 if wrong else 0)
+    sys.exit(print("\n".join(wrong) or "intact") or bool(wrong))

@@ -13,15 +13,12 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
-from collector.ledger.anchor import INTERVAL_NS
 from collector.ledger.audit.export import export_tlog
 from collector.ledger.audit.findings import MEANINGS, Report
 from collector.ledger.audit.proof import Proof, check, prove
 from collector.ledger.audit.verify import Question
 from collector.ledger.audit.verify import verify as verify_ledger
 from collector.ledger.note import Checkpoint, Vkey, parse_checkpoint, parse_vkey
-from collector.ledger.trust.keys import Keyring
-from collector.ledger.trust.register import Register
 from collector.stores.directory import DirectoryStore
 from collector.stores.opening import open_store
 from collector.stores.s3 import S3Store
@@ -129,47 +126,6 @@ def export(folder: Path, data_dir: Path | None, url: str | None, root_key: Path 
         (folder / "root.vkey").write_text(f"{root}\n")
     except (SpanwardError, OSError) as error:
         _unreadable(error)
-
-
-@ledger.command("anchor")
-@click.option("--store", "url", required=True, help="s3://BUCKET/PREFIX?endpoint=URL, or a folder.")
-@click.option("--keys", type=click.Path(path_type=Path), required=True, help="Folder with root.vkey and anchor.*.key.")
-@click.option("--deployment", required=True, help="The service.deployment of the collectors.")
-@click.option("--once", is_flag=True, help="Write one entry and end.")
-def anchor_process(url: str, keys: Path, deployment: str, *, once: bool) -> None:
-    """Write the anchor every minute, as another process and user than the collectors, which then need no anchor key."""
-    try:
-        keyring = Keyring(keys, deployment)
-        register = Register(
-            open_store(url), keyring, memory=keys, clock=time.time_ns, retention_ns=366 * 86_400 * 10**9
-        )
-        anchor = register.anchor() if register.chain.newest else None
-        if anchor is None:
-            raise ConfigError(f"{keys} has no key of the anchor.", fix="Move anchor.*.key there from the collector.")
-        while True:
-            anchor.write()
-            if once:
-                return
-            time.sleep(INTERVAL_NS / 10**9)
-    except SpanwardError as error:
-        raise click.ClickException(error.diagnostics()) from None
-
-
-@ledger.command("rotate")
-@click.option("--data", "data_dir", type=click.Path(path_type=Path), required=True, help="Data directory, not in use.")
-@click.option("--deployment", default="spanward.local", show_default=True, help="Its service.deployment.")
-@click.argument("log")
-def rotate(data_dir: Path, deployment: str, log: str) -> None:
-    """Give LOG (a writer's id, anchor or root) a new key from its next checkpoint on. Stop the collector first."""
-    try:
-        keyring = Keyring(data_dir / "keys", deployment)
-        store = DirectoryStore(data_dir / "store")
-        register = Register(
-            store, keyring, memory=data_dir / "journal", clock=time.time_ns, retention_ns=366 * 86_400 * 10**9
-        )
-        register.rotate(log)
-    except SpanwardError as error:
-        raise click.ClickException(error.diagnostics()) from None
 
 
 def _place(data_dir: Path | None, url: str | None, root_key: Path | None) -> tuple[DirectoryStore | S3Store, Vkey]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from collector.ledger.journal import ROW_SCHEMA, Journal
+from collector.sealing.journal import ROW_SCHEMA, Journal
 from collector.stores.directory import DirectoryStore
 from schemas.accounting import Role, Rule
 from schemas.conservation import Counts, SignalCounts

@@ -23,6 +23,7 @@ CACHE = Path(os.environ.get("SPANWARD_TOOLS") or ROOT / ".cache" / "tools")
 
 COLLECTOR_VERSION = "v0.161.0"
 GATEWAY_VERSION = "v1.8.0"
+TESSERA_VERSION = "v1.0.4"
 # What the Collector's own go.mod asks for.
 GO_OLDEST = (1, 26)
 # A wheel that holds the Go distribution: used only where no Go is on the machine.
@@ -135,6 +136,11 @@ def _build_versitygw(output: Path) -> None:
     _run([find_go(), "install", f"{module}@{GATEWAY_VERSION}"], env=_go_environment(output))
 
 
+def _build_fsck(output: Path) -> None:
+    module = "github.com/transparency-dev/tessera/cmd/fsck"
+    _run([find_go(), "install", f"{module}@{TESSERA_VERSION}"], env=_go_environment(output))
+
+
 def _run(command: list[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
     try:
         done = subprocess.run(
@@ -152,6 +158,7 @@ TOOLS = {
         Tool("otelcol", COLLECTOR_VERSION, "a real OpenTelemetry Collector", _build_collector),
         Tool("telemetrygen", COLLECTOR_VERSION, "the OpenTelemetry load generator", _build_telemetrygen),
         Tool("versitygw", GATEWAY_VERSION, "a real S3 store with Object Lock", _build_versitygw),
+        Tool("fsck", TESSERA_VERSION, "a verifier of transparency logs that is not ours", _build_fsck),
     )
 }
 

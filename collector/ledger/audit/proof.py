@@ -13,7 +13,7 @@ from collector.ledger import layout, rows
 from collector.ledger.entry import EVENTS, SegmentEntry, parse
 from collector.ledger.note import Vkey, parse_checkpoint, verified
 from collector.ledger.tree import includes, inclusion_path, leaf_hash
-from collector.ledger.trust.chain import follow
+from collector.ledger.trust import follow
 from collector.stores.contract import ObjectStore
 from schemas.errors import Permanent
 

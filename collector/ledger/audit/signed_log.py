@@ -14,7 +14,7 @@ from collector.ledger.audit.bucket import Bucket
 from collector.ledger.entry import digest
 from collector.ledger.note import Checkpoint, parse_checkpoint, verified
 from collector.ledger.tree import Frontier, leaf_hash
-from collector.ledger.trust.chain import TrustDocument
+from collector.ledger.trust import TrustDocument
 from schemas.errors import Permanent
 
 # A crash leaves the newest entry without checkpoint or anchor until the next start.

@@ -24,7 +24,7 @@ from collector.ledger.entry import (
     parse_anchor,
 )
 from collector.ledger.note import Checkpoint, Vkey
-from collector.ledger.trust.chain import TrustDocument, follow
+from collector.ledger.trust import TrustDocument, follow
 from collector.stores.contract import EvidenceStore
 from schemas.errors import Permanent
 

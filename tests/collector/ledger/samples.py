@@ -12,11 +12,11 @@ import pyarrow as pa
 
 from collector.ledger import layout, rows
 from collector.ledger.entry import SegmentEntry
-from collector.ledger.journal import ROW_SCHEMA, Journal
 from collector.ledger.reader import Evidence
-from collector.ledger.trust.keys import Keyring
-from collector.ledger.trust.register import Register
-from collector.ledger.writer import Config, LedgerWriter
+from collector.sealing.journal import ROW_SCHEMA, Journal
+from collector.sealing.keys import Keyring
+from collector.sealing.register import Register
+from collector.sealing.writer import Config, LedgerWriter
 from collector.stores.contract import ObjectStore
 from collector.stores.directory import DirectoryStore
 from schemas.conservation import Counts, SignalCounts

@@ -7,8 +7,8 @@ import pytest
 
 from collector.ledger import layout
 from collector.ledger.entry import SegmentEntry, digest, parse
-from collector.ledger.journal import Journal
 from collector.ledger.reader import Evidence
+from collector.sealing.journal import Journal
 from collector.stores.directory import DirectoryStore
 from schemas.errors import Fatal, Permanent
 from tests.collector.ledger.samples import SECOND_NS, START_NS, Clock, book, calls, writer_of

@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from collector.ledger.audit.verify import Question, verify
-from collector.ledger.journal import Journal
 from collector.ledger.note import parse_vkey
-from collector.ledger.writer import RETRY, Config, LedgerWriter
+from collector.sealing.journal import Journal
+from collector.sealing.writer import RETRY, Config, LedgerWriter
 from collector.stores import s3
 from collector.stores.check import check
 from collector.stores.contract import Exists

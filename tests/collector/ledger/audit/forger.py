@@ -12,13 +12,13 @@ import msgspec
 import pyarrow as pa
 
 from collector.ledger import layout, rows
-from collector.ledger.anchor import Anchor
 from collector.ledger.entry import AnchorEntry, Head, SegmentEntry, digest, parse, parse_anchor
-from collector.ledger.journal import Journal
 from collector.ledger.note import Checkpoint, Signer, sign
 from collector.ledger.tree import leaf_hash, root
-from collector.ledger.trust.register import Register
-from collector.ledger.writer import Config, LedgerWriter
+from collector.sealing.anchor import Anchor
+from collector.sealing.journal import Journal
+from collector.sealing.register import Register
+from collector.sealing.writer import Config, LedgerWriter
 from tests.collector.ledger.memory_store import MemoryStore
 from tests.collector.ledger.samples import SECOND_NS, Clock, book, calls, register_of
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from collector.ledger import layout
-from collector.ledger.journal import Journal
-from collector.ledger.trust.keys import Keyring
-from collector.ledger.trust.register import Register
-from collector.ledger.writer import RETRY, Config, LedgerWriter
+from collector.sealing.journal import Journal
+from collector.sealing.keys import Keyring
+from collector.sealing.register import Register
+from collector.sealing.writer import RETRY, Config, LedgerWriter
 from schemas.errors import Retryable
 from tests.collector.ledger.audit.both import both
 from tests.collector.ledger.memory_store import MemoryStore

@@ -2,6 +2,8 @@
 
 import base64
 import random
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -13,8 +15,12 @@ from collector.ledger.audit.proof import Proof, check, prove
 from collector.ledger.note import Vkey, parse_vkey
 from collector.ledger.rows import netstrings
 from collector.ledger.tree import leaf_hash, root
+from collector.sealing.keys import Keyring
+from collector.sealing.register import Register
 from schemas.errors import Permanent
 from tests.collector.ledger.audit.forger import Honest
+from tests.collector.ledger.memory_store import MemoryStore
+from tests.collector.ledger.samples import DEPLOYMENT, SECOND_NS, Clock
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +111,35 @@ def test_an_exported_log_is_the_c2sp_folder_of_its_entries(honest: Honest, tmp_p
     origin, size, head, *_ = (tmp_path / "checkpoint").read_text().split("\n")
     assert (origin, size) == (honest.signer(writer).vkey.name, "10")
     assert base64.b64decode(head) == root(leaves)
+
+
+def fsck(program: Path, folder: Path) -> str:
+    """What Tessera's verifier says; it tries again for ever when something is wrong."""
+    command = [program, f"--storage_url=file://{folder}/", f"--public_key={folder}/vkey", "-ui=false"]
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=5)
+    except subprocess.TimeoutExpired:
+        return "timed out"
+    return done.stdout + done.stderr
+
+
+def test_tesseras_fsck_accepts_an_exported_log_of_600_entries_and_no_altered_one(
+    tool: Callable[[str], Path], tmp_path: Path
+) -> None:
+    clock, store = Clock(), MemoryStore()
+    register = Register(
+        store, Keyring(tmp_path / "keys", DEPLOYMENT), memory=tmp_path, clock=clock, retention_ns=SECOND_NS
+    )
+    register.open("w-00000001")
+    anchor = register.anchor()
+    assert anchor is not None
+    for _ in range(600):
+        clock.now_ns += 60 * SECOND_NS
+        anchor.write()
+    folder = tmp_path / "tlog"
+    assert export_tlog(store, layout.ANCHOR, folder) == 600
+    (folder / "vkey").write_text(str(register.log(layout.ANCHOR)._signer.vkey))
+    assert "Successfully fsck'd log with size 600" in fsck(tool("fsck"), folder)
+    bundle = folder / "tile" / "entries" / "001"
+    bundle.write_bytes(bundle.read_bytes().replace(b'"n":3', b'"n":4', 1))
+    assert "Successfully" not in fsck(tool("fsck"), folder)

@@ -9,21 +9,20 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
-from collector.ledger import journal as journals
 from collector.ledger import layout, rows
-from collector.ledger import writer as writers
 from collector.ledger.entry import SegmentEntry, parse
-from collector.ledger.journal import Journal
 from collector.ledger.reader import Evidence
-from collector.ledger.trust.keys import Keyring
-from collector.ledger.trust.register import Register
-from collector.ledger.writer import RETRY, Config
+from collector.sealing import journal as journals
+from collector.sealing import writer as writers
+from collector.sealing.journal import Journal
+from collector.sealing.keys import Keyring
+from collector.sealing.register import Register
+from collector.sealing.writer import RETRY, Config
 from collector.stores.directory import DirectoryStore
 from schemas.conservation import Counts
 from schemas.errors import ConfigError, Fatal, Retryable
 from schemas.quantities import Duration, Size
 from schemas.tables import LEDGER_SCHEMA, EntryKind
-from tests.collector.ledger.failing_store import Effect, FailingStore, kind_of
 from tests.collector.ledger.samples import (
     DEPLOYMENT,
     SECOND_NS,
@@ -36,6 +35,7 @@ from tests.collector.ledger.samples import (
     ids_in_any_object,
     writer_of,
 )
+from tests.collector.sealing.failing_store import Effect, FailingStore, kind_of
 
 DAY_NS = 86_400 * SECOND_NS
 

@@ -18,7 +18,7 @@ from collector.frames import make_folder, sync_folder
 from collector.ledger import layout
 from collector.ledger.entry import digest
 from collector.ledger.note import Signer, Vkey, parse_vkey, sign
-from collector.ledger.trust.chain import ROOT, LogKey, TrustDocument, follow
+from collector.ledger.trust import ROOT, LogKey, TrustDocument, follow
 from collector.stores.contract import Exists, ObjectStore
 from schemas.errors import ConfigError, Permanent
 

@@ -10,8 +10,8 @@ from contextlib import suppress
 
 from collector.ledger import layout
 from collector.ledger.entry import AnchorEntry, Head, digest, parse_anchor
-from collector.ledger.log import Log, fenced
-from collector.ledger.trust.keys import TrustChain
+from collector.sealing.keys import TrustChain
+from collector.sealing.log import Log, fenced
 from collector.stores.contract import Exists, ObjectStore
 from schemas.errors import Permanent
 

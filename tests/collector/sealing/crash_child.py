@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from collector.ledger import journal as journals
-from collector.ledger.journal import Cut, Journal
-from collector.ledger.writer import RETRY, Config
+from collector.sealing import journal as journals
+from collector.sealing.journal import Cut, Journal
+from collector.sealing.writer import RETRY, Config
 from collector.stores.directory import DirectoryStore
 from schemas.conservation import Counts
 from tests.collector.ledger.samples import SECOND_NS, START_NS, calls, counted, writer_of

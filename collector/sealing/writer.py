@@ -20,8 +20,8 @@ import pyarrow as pa
 from collector.ledger import entry as entries
 from collector.ledger import layout, rows
 from collector.ledger.entry import ObjectRef, SegmentEntry
-from collector.ledger.journal import Cut, Journal
-from collector.ledger.log import Log, fenced
+from collector.sealing.journal import Cut, Journal
+from collector.sealing.log import Log, fenced
 from collector.stores.contract import Exists, ObjectStore
 from collector.stores.opening import Mode
 from schemas.conservation import Counts

@@ -13,12 +13,12 @@ import msgspec
 
 from collector.ledger import entry as entries
 from collector.ledger import layout, rows
-from collector.ledger.anchor import Anchor
 from collector.ledger.entry import AnchorEntry, ObjectRef, SegmentEntry
-from collector.ledger.log import Log
 from collector.ledger.note import Signer
-from collector.ledger.trust.chain import ROOT, LogKey, TrustDocument
-from collector.ledger.trust.keys import Keyring, TrustChain
+from collector.ledger.trust import ROOT, LogKey, TrustDocument
+from collector.sealing.anchor import Anchor
+from collector.sealing.keys import Keyring, TrustChain
+from collector.sealing.log import Log
 from collector.stores.contract import ObjectStore
 from schemas.errors import Fatal, Permanent
 
