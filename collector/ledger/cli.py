@@ -43,6 +43,7 @@ def place_options(command: click.decorators.FC) -> click.decorators.FC:
 @click.command()
 @place_options
 @click.option("--since", type=click.Path(path_type=Path), help="A checkpoint you kept: it must be a beginning of this.")
+@click.option("--new-only", is_flag=True, help="With --since: do not read data again that the checkpoint covers.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Write the newest checkpoint here, for the next time.")
 @click.option("--deep/--shallow", default=True, help="Recompute every row, or trust the files' hashes.")
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
@@ -53,6 +54,7 @@ def verify(  # noqa: PLR0913 - one a command-line option
     since: Path | None,
     keep: Path | None,
     *,
+    new_only: bool,
     deep: bool,
     as_json: bool,
 ) -> None:
@@ -62,7 +64,7 @@ def verify(  # noqa: PLR0913 - one a command-line option
         kept = None if since is None else _kept(since)
         with Progress(console=Console(stderr=True), transient=True, disable=as_json) as progress:
             task = progress.add_task("rows", total=None)
-            question = Question(root, time.time_ns(), deep, kept, lambda rows: progress.advance(task, rows))
+            question = Question(root, time.time_ns(), deep, kept, new_only, lambda rows: progress.advance(task, rows))
             report = verify_ledger(store, question)
         if keep is not None and report.intact:
             keep.write_text(report.checkpoint)

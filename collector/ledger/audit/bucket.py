@@ -54,6 +54,12 @@ class Bucket:
         self._retained[key] = held.retain_until
         return held.data
 
+    def is_there(self, key: str) -> bool:
+        """Whether a name that belongs here was listed; its bytes are not looked at."""
+        self._asked.add(key)
+        found = self._found.get(key)
+        return found is not None and found.plain
+
     def peek(self, key: str) -> bytes | None:
         """The same, without making it a thing that belongs here."""
         asked = key in self._asked

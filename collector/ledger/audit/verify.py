@@ -6,6 +6,7 @@ The steps are those of the README, section "Verification".
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -45,12 +46,17 @@ class Rows(NamedTuple):
 
 
 class Question(NamedTuple):
-    """What is asked of a ledger: from whose root key, at what time (Unix ns), how deep, since when."""
+    """What is asked of a ledger: from whose root key, at what time (Unix ns), how deep, since when.
+
+    With `new_only`, data that the kept checkpoint of the anchor covers must be there and is not read again;
+    entries, signatures and anchors are judged from the first on, whatever was kept.
+    """
 
     root: Vkey
     now: int
     deep: bool = True
     kept: Checkpoint | None = None
+    new_only: bool = False
     progress: Callable[[int], None] = lambda rows: None  # noqa: ARG005 - nobody watches
 
 
@@ -98,10 +104,12 @@ class _Verification:
         self._schemas: set[str] = set()
         self._differ: set[str] = set()
         self._heads_of: dict[str, list[Checkpoint]] = {}
+        self._seen_before: dict[str, int] = {}
 
     def run(self) -> None:
         trust = self._trust()
         if trust is not None:
+            self._remember(trust)
             for name in trust.logs:
                 if name != layout.ANCHOR:
                     self._writer(trust, name)
@@ -110,6 +118,16 @@ class _Verification:
             self._anchor(trust)
             self._kept(trust)
         self._bucket.close()
+
+    def _remember(self, trust: TrustDocument) -> None:
+        """How far each log was at the kept checkpoint. That this entry is the kept one is judged by `_kept`."""
+        kept, origin = self._question.kept, trust.origin(layout.ANCHOR)
+        if kept is None or not self._question.new_only or kept.origin != origin:
+            return
+        raw = self._bucket.read(layout.entry_key(layout.ANCHOR, kept.size - 1))
+        with suppress(Permanent):
+            heads = parse_anchor(raw or b"", origin=origin, n=kept.size - 1).heads
+            self._seen_before = {head.writer: head.size for head in heads}
 
     def _trust(self) -> TrustDocument | None:
         names = [name for name in self._bucket.names(layout.TRUST) if layout.number(name) is not None]
@@ -214,6 +232,8 @@ class _Verification:
             self._bucket.finding("altered", name, "its name is not its hash")
 
     def _object(self, key: str, entry: SegmentEntry, ref: ObjectRef) -> None:
+        if entry.k < self._seen_before.get(entry.writer, 0) and self._bucket.is_there(ref.key):
+            return
         data = self._bucket.read(ref.key, expected=True)
         self._bucket.must_keep(ref.key, entry.retain_until)
         if data is None:

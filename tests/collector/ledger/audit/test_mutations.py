@@ -11,7 +11,8 @@ import sys
 import pytest
 
 from collector.ledger import layout
-from collector.ledger.note import parse_vkey, verified
+from collector.ledger.audit.verify import Question, verify
+from collector.ledger.note import parse_checkpoint, parse_vkey, verified
 from schemas.errors import Permanent
 from tests.collector.ledger.audit.both import both
 from tests.collector.ledger.audit.forger import Forger, Honest
@@ -62,6 +63,22 @@ def test_an_attack_is_found_and_named(honest: Honest, attack: str) -> None:
         assert {each.kind for each in report.findings} & classes, f"{attack} {case}: {report.findings}"
     sys.stdout.write(f"{attack:46} {cases:4} cases, found from the bucket and the root key alone: {alone}\n")
     assert alone == (0 if attack in NEEDS_A_KEPT_CHECKPOINT else cases)
+
+
+def test_what_a_kept_checkpoint_covers_need_not_be_read_again_and_is_still_pinned(honest: Honest) -> None:
+    checkpoint = parse_checkpoint(
+        honest.store.objects[layout.checkpoint_key(layout.ANCHOR, 5)].rpartition(b"\n\n")[0] + b"\n"
+    )
+    question = Question(parse_vkey(honest.root), honest.now, kept=checkpoint, new_only=True)
+    report = verify(honest.store, question)
+    assert report.findings == []
+    assert 0 < report.rows < verify(honest.store, question._replace(new_only=False)).rows
+    for attack in ("delete", "alter_a_row_with_both_keys", "remove_the_newest_segments", "remove_a_writer"):
+        for case in range(20):
+            forger = Forger(honest, random.Random(case))
+            getattr(forger, attack)()
+            early = attack == "alter_a_row_with_both_keys"
+            assert not verify(forger.store, question).intact or early, f"{attack} {case}"
 
 
 def test_the_corpus_is_as_large_as_promised() -> None:

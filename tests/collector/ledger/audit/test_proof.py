@@ -115,7 +115,7 @@ def test_an_exported_log_is_the_c2sp_folder_of_its_entries(honest: Honest, tmp_p
 
 def fsck(program: Path, folder: Path) -> str:
     """What Tessera's verifier says; it tries again for ever when something is wrong."""
-    command = [program, f"--storage_url=file://{folder}/", f"--public_key={folder}/vkey", "-ui=false"]
+    command = [str(program), f"--storage_url=file://{folder}/", f"--public_key={folder}/vkey", "-ui=false"]
     try:
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=5)
     except subprocess.TimeoutExpired:
