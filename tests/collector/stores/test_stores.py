@@ -17,7 +17,7 @@ from schemas.errors import Fatal, Retryable
 from tests.collector.stores.gateway import Gateway
 
 KEY = "ledger/v1/events/date=2026-11-24/writer=w-00000000/000000000000.parquet"
-UNTIL = (int(time.time()) + 60) * 10**9
+UNTIL = (int(time.time()) + 86_400) * 10**9
 
 
 @pytest.fixture(params=["directory", "bucket"])
