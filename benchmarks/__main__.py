@@ -1,4 +1,4 @@
-"""`make bench` in, two tables out: ingest beside the Collector, decisions beside a bare server."""
+"""`make bench` in, tables out: ingest beside the Collector, decisions beside a bare server and check-then-spend."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks import decisions, ingest
+from benchmarks import decisions, ingest, overshoot
 from benchmarks.loader import Loader
 from tests.tools.install import TOOLS, install
 
@@ -38,6 +38,8 @@ def main(only: str | None, rounds: int, batches: int, rates: tuple[int, ...], *,
             (Path(folder) / "decisions").mkdir()
             answers = decisions.measure(Path(folder) / "decisions", loader=loader, rates=list(rates), rounds=rounds)
             lines += ["## Decisions: open loop, server on one core", "", *decisions.table(answers), ""]
+            beyond = overshoot.measure(Path(folder) / "overshoot", loader=loader, rates=list(rates))
+            lines += ["## Overshoot: more questions than the budget has room for", "", *overshoot.table(beyond), ""]
     text = "\n".join(lines)
     print(f"\n{text}")
     if write:

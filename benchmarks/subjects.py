@@ -37,16 +37,16 @@ class Subject(Protocol):
 
 
 class Spanward:
-    """`spanward serve` with its default settings, one agent key, and room for every hold that is asked for."""
+    """`spanward serve` with its default settings, one agent key, and room for every hold unless told otherwise."""
 
     name = "Spanward"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, daily_usd: str = "1000000") -> None:
         self._served = Served(folder / "spanward")
         self._served.start()
         self._served.stop()
         agent = self._served.data / "governance/default/default/agents/default.yaml"
-        agent.write_text('budgets:\n  daily: {usd: "1000000"}\n', encoding="utf-8")
+        agent.write_text(f'budgets:\n  daily: {{usd: "{daily_usd}"}}\n', encoding="utf-8")
         self._served.start()
         self._stored = 0
         self.pid = self._served.pid

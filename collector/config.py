@@ -17,7 +17,9 @@ import yaml
 from collector.access.yaml_file import Node, bind, read_yaml
 from collector.accounting.account import Config as AccountingConfig
 from collector.control.doors.config import Config as ControlConfig
+from collector.governance.adherence.config import Config as AdherenceConfig
 from collector.governance.budgets import Config as BudgetsConfig
+from collector.notifications.config import Config as NotificationsConfig
 from collector.pricing.config import Config as PricingConfig
 from collector.pricing.config import Settings as PricingSettings
 from collector.pricing.overlay import OverlayFile, Row, Written
@@ -69,6 +71,8 @@ class Processors(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """What calls cost."""
     budgets: BudgetsConfig = BudgetsConfig()
     """Holds, limits and what happens when a price or a span is missing."""
+    adherence: AdherenceConfig = AdherenceConfig()
+    """Matching decisions with the calls that ran."""
 
 
 class Exporters(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -86,12 +90,14 @@ class HealthConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class Extensions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Doors that are not telemetry's."""
+    """Doors that are not telemetry's, and whom to tell."""
 
     control: ControlConfig = ControlConfig()
     """Decisions, holds, budgets."""
     health_check: HealthConfig = HealthConfig()
     """Liveness."""
+    notifications: NotificationsConfig = NotificationsConfig()
+    """Whom to tell of budgets, kills and findings."""
 
 
 class Telemetry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -138,6 +144,7 @@ def load(path: Path | None, overrides: tuple[str, ...] = ()) -> Config:
             )
         node = _with(node, key.split("."), value)
     config = bind(_expand(node, str(path)), Config, place=str(path) if path else "--set")
+    config.processors.budgets.check()
     return _anchored(config, path) if path and config.processors.pricing.overlay else config
 
 

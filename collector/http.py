@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from schemas.errors import ConfigError
 
@@ -18,6 +19,9 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+ABORT = "spanward.abort"
+"""Name of the ASGI extension that closes a connection at once, sent or not."""
 
 
 def split_endpoint(endpoint: str, *, setting: str) -> tuple[str, int]:
@@ -51,6 +55,15 @@ def address(listener: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+class _Abortable(HttpToolsProtocol):
+    """uvicorn's connection, which also lets an application cut it: no ASGI message frees one whose peer never reads."""
+
+    def on_message_begin(self) -> None:
+        """Add `ABORT` to the extensions of the request's scope."""
+        super().on_message_begin()
+        self.scope["extensions"] = {ABORT: self.transport.abort}  # type: ignore[dict-item]
+
+
 class _QuietServer(uvicorn.Server):
     """uvicorn without its own signal handlers: the process has one owner of signals."""
 
@@ -67,7 +80,7 @@ class HttpServer:
         self._listener = listener
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=_Abortable,
             ws="none",
             lifespan="off",
             interface="asgi3",

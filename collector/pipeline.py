@@ -7,6 +7,8 @@ never heard of; the journal forgets them when it is opened, and they are booked 
 """
 
 import logging
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,6 +37,8 @@ SLAB_ROWS = 32_768
 _POLL_MS = 1_000
 # A booking costs milliseconds however few rows it has; what arrives within this time shares one.
 _MIN_INTERVAL_S = 0.05
+# Nobody waits for a booking: those who wait for an answer, or for a request to be acknowledged, go first.
+_NICENESS = 10
 # The owner hands out thousands of events at a time; a seal waits for this many times at the most.
 _SETTLE_ROUNDS = 100
 
@@ -130,6 +134,7 @@ class Booker:
             raise
 
     def _run(self) -> None:
+        _step_back()
         while True:
             with self._wake:
                 if not self._woken and not self._stopping and not self._pending:
@@ -249,7 +254,8 @@ class Booker:
             outbox_taken=taken,
             dedupe=made.dedupe,
             spends=made.spends(),
-            calls=made.held_calls(),
+            calls=made.metered_calls(),
+            sightings=made.sightings,
         )
         booked = self._link.request(booking)
         assert isinstance(booked, Booked)
@@ -264,6 +270,12 @@ class Booker:
             self._pending = {number: event for number, event in self._pending.items() if number > taken}
             self._receive(booked.events)
             self._wake.notify_all()
+
+
+def _step_back() -> None:
+    """Make this thread nice; only Linux knows niceness by thread."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 def _counts(headers: list[Frame], stored: dict[str, int], duplicate: dict[str, int]) -> Counts:

@@ -22,15 +22,16 @@ from collector.processors.dedupe import DedupeWindow, blob
 from collector.processors.entries import (
     ENTRY_SCHEMA,
     PRICE_COLUMNS,
-    costed,
     entries,
     entry_ids,
-    held_calls,
+    metered_calls,
     row_entries,
     spends,
+    weighed,
 )
 from collector.processors.normalise import POINTS, normalise
 from collector.processors.price import price
+from collector.processors.sightings import sightings
 
 _NOTHING = ENTRY_SCHEMA.empty_table()
 
@@ -49,6 +50,7 @@ class Entries(NamedTuple):
     duplicate: dict[str, int]
     dedupe: bytes
     plan: Plan | None
+    sightings: bytes = b""
 
     def all(self) -> pa.Table:
         """All ledger rows of it."""
@@ -56,16 +58,16 @@ class Entries(NamedTuple):
 
     def spends(self) -> bytes:
         """What budgets hear of (`schemas.booking.Booking.spends`)."""
-        return spends(costed(self.all()))
+        return spends(weighed(self.all()))
 
-    def held_calls(self) -> bytes:
-        """The calls whose cost is booked for the first time: those that a hold may wait for."""
-        rows, again = costed(self.rows), costed(self.rebookings)
-        if self.plan and self.plan.known_cost:
-            known = tuple(self.plan.known_cost)
+    def metered_calls(self) -> bytes:
+        """The metered calls that are booked for the first time: those that were decided on, or should have been."""
+        rows, again = weighed(self.rows), weighed(self.rebookings)
+        if self.plan and self.plan.known_use:
+            known = tuple(self.plan.known_use)
             rows = some(rows, ~is_one_of(rows["entry_id"], known))
             again = some(again, ~is_one_of(again["corrects"], known))
-        return held_calls(pa.concat_tables([rows, again]))
+        return metered_calls(pa.concat_tables([rows, again]))
 
 
 NOTHING = Entries(_NOTHING, _NOTHING, _NOTHING, _NOTHING, {}, {}, b"", None)
@@ -100,6 +102,7 @@ class Processing:
             duplicate=_by_signal(normalised["signal"].filter(pa.array(~verdicts.keep))),
             dedupe=blob(verdicts),
             plan=plan,
+            sightings=sightings(some(kept, ~is_point)),
         )
 
     def commit(self, made: Entries, events: Iterable[Row] = ()) -> None:

@@ -20,7 +20,8 @@ import uvloop
 from collector.access.bootstrap import BootstrapResult
 from collector.config import Config, config_options, load_or_exit
 from collector.state.store import in_use
-from schemas.errors import Fatal, Retryable, SpanwardError
+from schemas.control import ErrorBody
+from schemas.errors import ConfigError, Fatal, Permanent, Retryable, SpanwardError
 
 EXIT_FATAL = 70
 _ANSWER_S = 120
@@ -95,11 +96,21 @@ class Collector:
         self.post("/v1/admin/seal")
 
     def post(self, path: str, body: bytes = b"") -> bytes:
-        """The body of the answer to a JSON request; raises `Retryable` unless it was granted."""
+        """The body of the answer to a JSON request; raises `Permanent` or `Retryable` unless it was granted."""
+        return self._granted("POST", path, body)
+
+    def get(self, path: str) -> bytes:
+        """The body of a page; raises as `post`."""
+        return self._granted("GET", path, b"")
+
+    def _granted(self, method: str, path: str, body: bytes) -> bytes:
         try:
-            answer = self._client.post(path, content=body)
+            answer = self._client.request(method, path, content=body)
         except httpx.HTTPError as error:
             raise _silent(error) from None
+        if answer.status_code == httpx.codes.BAD_REQUEST:
+            refused = msgspec.json.decode(answer.content, type=ErrorBody)
+            raise Permanent(refused.message, fix=refused.fix)
         if answer.status_code != httpx.codes.OK:
             raise Retryable(
                 f"The collector refused {path}: {answer.text[:300]}",
@@ -124,6 +135,16 @@ def collector_of(data_dir: Path, config: Config) -> Iterator[Collector]:
         with _collector_here(data_dir.resolve(), config) as here:
             yield here
         return
+    with closing(running):
+        yield running
+
+
+@contextmanager
+def running_collector(data_dir: Path) -> Iterator[Collector]:
+    """The collector that runs on a data directory; raises `ConfigError` where none does."""
+    running = _running(data_dir)
+    if running is None:
+        raise ConfigError(f"No collector runs on {data_dir}.", fix="Start it: spanward serve --data DIR.")
     with closing(running):
         yield running
 
@@ -163,6 +184,12 @@ def _running(data_dir: Path) -> Collector | None:
     return None
 
 
+def quiet(config: Config) -> Config:
+    """The same with a control endpoint nobody but this command finds: another collector may have the port."""
+    control = msgspec.structs.replace(config.extensions.control, endpoint="127.0.0.1:0", grpc_endpoint="")
+    return msgspec.structs.replace(config, extensions=msgspec.structs.replace(config.extensions, control=control))
+
+
 @contextmanager
 def _collector_here(data_dir: Path, config: Config) -> Iterator[Collector]:
     """What the next start would do, without doors, then stop again."""
@@ -172,9 +199,7 @@ def _collector_here(data_dir: Path, config: Config) -> Iterator[Collector]:
 
     failures: list[SpanwardError] = []
     drained = False
-    # Nobody but this command shall find it, and another collector may have the port.
-    control = msgspec.structs.replace(config.extensions.control, endpoint="127.0.0.1:0")
-    config = msgspec.structs.replace(config, extensions=msgspec.structs.replace(config.extensions, control=control))
+    config = quiet(config)
     with ExitStack() as stack:
         owner = start_owner(data_dir, config)
         stack.callback(owner.stop)
@@ -182,7 +207,7 @@ def _collector_here(data_dir: Path, config: Config) -> Iterator[Collector]:
         stack.callback(ingest.close)
         ingest.booker.start()
         try:
-            with closing(Collector(owner.endpoint, (data_dir / "operator.token").read_text())) as collector:
+            with closing(Collector(owner.endpoints["control"], (data_dir / "operator.token").read_text())) as collector:
                 yield collector
         finally:
             drained = ingest.booker.drain(_DRAIN_S)

@@ -6,7 +6,6 @@ what was acknowledged is booked and sealed, the owner ends last.
 """
 
 import asyncio
-import json
 import secrets
 import signal
 import socket
@@ -46,6 +45,7 @@ from collector.stores.opening import collectors_store
 from collector.telemetry import Telemetry
 from schemas.booking import Position, Resume
 from schemas.errors import ConfigError, Forbidden, SpanwardError, Unauthenticated
+from schemas.quantities import write_quantity
 
 _OWNER_START_S = 30.0
 _DEDUPE_KEY = "state/dedupe.key"
@@ -63,7 +63,9 @@ class Owner:
         settings = {
             "control": config.extensions.control,
             "budgets": config.processors.budgets,
+            "adherence": config.processors.adherence,
             "pricing": self.pricing,
+            "notifications": config.extensions.notifications,
             "dedupe_keys": config.processors.dedupe.max_keys,
             "operator_token": operator_token,
         }
@@ -73,15 +75,17 @@ class Owner:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=inherited,
-            # Ctrl-C reaches the whole group: only this process decides when the owner ends.
-            start_new_session=True,
+            # Ctrl-C reaches the whole group: only this process decides when the owner ends. The session is the
+            # same, because kernels with autogroups weigh niceness within a session only.
+            process_group=0,
         )
         for _, child in pairs:
             child.close()
         assert self._process.stdin is not None
-        self._process.stdin.write(msgspec.json.encode(settings, enc_hook=repr))
+        self._process.stdin.write(msgspec.json.encode(settings, enc_hook=write_quantity))
         self._process.stdin.close()
-        self.endpoint = self._ready()
+        self.endpoints = self._ready()
+        """`control`, and `control_grpc` unless that door is closed."""
 
     def stop(self) -> None:
         """End the process once nothing needs it any more."""
@@ -92,13 +96,13 @@ class Owner:
             self._process.kill()
             self._process.wait()
 
-    def _ready(self) -> str:
+    def _ready(self) -> dict[str, str]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             self._process.wait(timeout=_OWNER_START_S)
             raise ConfigError("The control process did not start.", fix="Its own message stands above this one.")
-        return str(json.loads(line)["control"])
+        return msgspec.json.decode(line, type=dict[str, str])
 
 
 class Ingest:
@@ -204,7 +208,7 @@ class Service:
                 http, config.protocols.http.endpoint, "receivers.otlp.protocols.http.endpoint", stack
             ),
             "otlp_grpc": await _listen_grpc(grpc, config.protocols.grpc.endpoint, stack),
-            "control": owner.endpoint,
+            **owner.endpoints,
         }
         for name, app, endpoint, setting in (
             ("health", self._health, extensions.health_check.endpoint, "extensions.health_check.endpoint"),

@@ -40,10 +40,13 @@ class Booking(msgspec.Struct, frozen=True, tag="booking"):
 
     `spool_frame` and `journal_frame` are the next positions once this is applied. `spends` is an
     Arrow IPC stream with columns org, tenant, agent (string), slot_time (int64, Unix ns of the start
-    of a 15-minute slot of the call's own time), cost_nano_usd, calls (int64). `calls` is an Arrow IPC
-    stream with one row a metered call: org, tenant, agent, model, request_model, decision_id
-    (string), start_time, end_time, received_time, cost_nano_usd (int64); the owner reads it only when holds wait
-    for their span. `outbox_taken` is the last event id this booking's journal frame contains.
+    of a 15-minute slot of the call's own time), cost_nano_usd, tokens, calls (int64). `calls` is an Arrow IPC
+    stream with one row a metered call: org, tenant, agent, provider, model, request_model, decision_id, entry_id,
+    trace_id (string), start_time, end_time, received_time, cost_nano_usd, tokens (int64, null where nobody
+    knows). Tokens are all input, cached included, and all output, reasoning included. `sightings` is an Arrow IPC
+    stream that says who used the keys of agents: credential_id, agent (its path), what, user (string), first, last
+    (int64, when the first and last of their records began). `outbox_taken` is the last event id this booking's
+    journal frame contains.
     """
 
     spool_frame: int
@@ -52,6 +55,7 @@ class Booking(msgspec.Struct, frozen=True, tag="booking"):
     dedupe: bytes
     spends: bytes
     calls: bytes
+    sightings: bytes = b""
 
 
 class Booked(msgspec.Struct, frozen=True, tag="booked"):

@@ -8,14 +8,19 @@ from typing import Literal
 
 import msgspec
 
+from schemas.governance import Mode, Unit
+
 Verdict = Literal["allow", "deny"]
-HoldBasis = Literal["worst_case", "default_output"]
+HoldBasis = Literal["worst_case", "default_output", "p99", "ceiling"]
+"""How the size of a hold was found: the most the call can use; the same with output that it did not bound; the 99th
+percentile of this agent's calls of this model; the setting `hold_ceiling`."""
 
 
 class DecisionRequest(msgspec.Struct, frozen=True):
     """What an agent is about to do. Tokens bound the cost; leave out what is not known.
 
     `agent` is the id of the agent within its tenant: needed with a tenant's key, which speaks for many.
+    `tool` is the name of the tool, for the action `tool.call`.
     """
 
     action: str = "llm.call"
@@ -26,6 +31,7 @@ class DecisionRequest(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}
     idempotency_key: str = ""
     agent: str = ""
+    tool: str = ""
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -37,25 +43,33 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 class HoldView(msgspec.Struct, frozen=True):
-    """Money set aside for one action until it is settled, voided or expires."""
+    """Money and tokens set aside for one action until it is settled, voided or expires."""
 
     id: str
     amount_usd: str
     basis: HoldBasis
     expires_at: str
+    tokens: int = 0
 
 
 class BudgetView(msgspec.Struct, frozen=True):
-    """One budget window: `remaining` is limit − settled − held, and is negative after an overdraw."""
+    """One budget window: `remaining` is limit − settled − held, and is negative after an overdraw.
+
+    Tokens are whole numbers in decimal text. `mode` says what the limit does when a call does not fit.
+    `forecast_exhausted_at` stands in `GET /v1/budgets` alone: when the limit is reached if the last hour goes on,
+    null when the window ends before.
+    """
 
     scope: str
     window: Literal["daily", "monthly"]
-    unit: Literal["usd"]
+    unit: Unit
     limit: str
     settled: str
     held: str
     remaining: str
     resets_at: str
+    mode: Mode = "enforce"
+    forecast_exhausted_at: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -85,6 +99,44 @@ class HoldState(msgspec.Struct, frozen=True):
     state: Literal["held", "settled", "void", "expired"]
     amount_usd: str
     settled_usd: str | None
+    tokens: int = 0
+    settled_tokens: int | None = None
+
+
+class IncreaseRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit that is higher for a while: `usd`, `tokens` or both more in each window until `until` (RFC 3339).
+
+    `actor` is read from this machine's own commands alone; everybody else is who his token says.
+    """
+
+    scope: str
+    window: Literal["daily", "monthly"]
+    usd: str | None = None
+    tokens: int | None = None
+    until: str
+    reason: str
+    actor: str = ""
+
+
+class IncreaseView(msgspec.Struct, frozen=True):
+    """An increase in force: how much, since and until when, who and why."""
+
+    id: str
+    scope: str
+    window: Literal["daily", "monthly"]
+    usd: str
+    tokens: int
+    since: str
+    until: str
+    actor: str
+    reason: str
+
+
+class BudgetsView(msgspec.Struct, frozen=True):
+    """How all budgets stand, and the increases in force."""
+
+    budgets: list[BudgetView]
+    increases: list[IncreaseView]
 
 
 class ErrorBody(msgspec.Struct, frozen=True):

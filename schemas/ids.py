@@ -25,6 +25,9 @@ ID_CHARS_MAX = 40
 ID_PATTERN = re.compile(rf"[a-z0-9](?:[a-z0-9-]{{0,{ID_CHARS_MAX - 2}}}[a-z0-9])?")
 _HASH_CHARS = 8
 
+PLATFORM = "platform"
+"""The scope above every organisation; no organisation has this id."""
+
 
 class TenantPath(msgspec.Struct, frozen=True, order=True):
     """`ORG/TENANT`: whose agents they are."""
@@ -40,9 +43,9 @@ class TenantPath(msgspec.Struct, frozen=True, order=True):
     def __str__(self) -> str:
         return f"{self.org}/{self.tenant}"
 
-    def scopes(self) -> tuple[str, str]:
-        """The two budget scopes above all its agents: `ORG`, `ORG/TENANT`."""
-        return (self.org, str(self))
+    def scopes(self) -> tuple[str, str, str]:
+        """The budget scopes above all its agents: `platform`, `ORG`, `ORG/TENANT`."""
+        return (PLATFORM, self.org, str(self))
 
 
 class AgentPath(msgspec.Struct, frozen=True, order=True):
@@ -60,9 +63,9 @@ class AgentPath(msgspec.Struct, frozen=True, order=True):
     def __str__(self) -> str:
         return f"{self.org}/{self.tenant}/{self.agent}"
 
-    def scopes(self) -> tuple[str, str, str]:
-        """The three budget scopes above a call: `ORG`, `ORG/TENANT`, `ORG/TENANT/AGENT`."""
-        return (self.org, f"{self.org}/{self.tenant}", str(self))
+    def scopes(self) -> tuple[str, str, str, str]:
+        """The budget scopes above a call: `platform`, `ORG`, `ORG/TENANT`, `ORG/TENANT/AGENT`."""
+        return (PLATFORM, self.org, f"{self.org}/{self.tenant}", str(self))
 
 
 def _parts(text: str, *, what: str, form: str, example: str) -> list[str]:
@@ -71,7 +74,18 @@ def _parts(text: str, *, what: str, form: str, example: str) -> list[str]:
         raise Permanent(f"{text!r} is not {what}.", fix=f"Write {form}, for example {example}.")
     for part in parts:
         check_id(part, where=f"{what.partition(' ')[2]} {text!r}")
+    check_org(parts[0])
     return parts
+
+
+def check_org(text: str) -> str:
+    """Return `text` if an organisation may have this id; raises `Permanent` for the scope above them all."""
+    if text == PLATFORM:
+        raise Permanent(
+            f"No organisation can be called {PLATFORM!r}: it is the scope above them all.",
+            fix="Choose another id; limits of the platform stand in governance/platform.yaml.",
+        )
+    return text
 
 
 def check_id(text: str, *, where: str) -> str:
@@ -105,6 +119,15 @@ def agent_id(name: str) -> str:
 
 def _joined(others: str, text: str) -> str:
     return re.sub(others, "-", text).strip("-")
+
+
+def time_of(text: str) -> int | None:
+    """When a UUIDv7 was made, Unix ns to the millisecond; `None` for any other text."""
+    try:
+        made = uuid.UUID(text)
+    except ValueError:
+        return None
+    return (made.int >> 80) * 1_000_000 if made.version == 7 else None
 
 
 def new_id(prefix: str = "") -> str:

@@ -39,6 +39,16 @@ def format_usd(nano_usd: int) -> str:
     return f"{sign}{whole}.{fraction:09d}"
 
 
+def amount_text(unit: str, amount: int) -> str:
+    """An amount of `usd` (nano-USD in) or `tokens` as the decimal text that goes on the wire."""
+    return format_usd(amount) if unit == "usd" else str(amount)
+
+
+def worded(unit: str, amount: int) -> str:
+    """The same for a person: `50.000000000 USD`, `2000000 tokens`."""
+    return f"{amount_text(unit, amount)} {'USD' if unit == 'usd' else 'tokens'}"
+
+
 def round_pico(pico_usd: int) -> int:
     """pico-USD to nano-USD, half to even (the rule of `decimal`'s default context)."""
     whole, rest = divmod(pico_usd, PICO_PER_NANO)

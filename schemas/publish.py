@@ -6,6 +6,7 @@ the tests run it. What a column or message means is written once, beside its typ
     ledger.schema.json       one entry of the ledger: every column with type, unit and meaning
     governance.schema.json   the YAML files of `governance/`, for editors
     control.schema.json      the messages of the control endpoint
+    findings.schema.json     the `detail` of findings in the ledger
 
 Leaves compatibility to reviewers: a difference in one of these files is a difference in a contract.
 """
@@ -16,14 +17,43 @@ from pathlib import Path
 
 import msgspec
 
-from schemas.control import Decision, DecisionRequest, ErrorBody, HoldState, SettleRequest
-from schemas.governance import AgentFile, OrgFile, TenantFile
-from schemas.tables import LEDGER_COLUMNS, LEDGER_FORMAT, Column
+from schemas.control import (
+    BudgetsView,
+    Decision,
+    DecisionRequest,
+    ErrorBody,
+    HoldState,
+    IncreaseRequest,
+    IncreaseView,
+    SettleRequest,
+)
+from schemas.governance import AgentFile, OrgFile, PlatformFile, TenantFile
+from schemas.kills import (
+    Ack,
+    BudgetsEvent,
+    Drill,
+    DrillEvent,
+    EndEvent,
+    KeyEvent,
+    KillList,
+    KillRequest,
+    KillsEvent,
+    PolicyEvent,
+    ReasonRequest,
+    Released,
+    Snapshot,
+)
+from schemas.tables import LEDGER_COLUMNS, LEDGER_FORMAT, Column, FindingDetail
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FOLDER = Path(__file__).parent
 
 JsonSchema = dict[str, object]
+
+_KILL_MESSAGES = (
+    KillRequest, KillList, ReasonRequest, Released, Drill, Ack,
+    Snapshot, KillsEvent, BudgetsEvent, PolicyEvent, DrillEvent, KeyEvent, EndEvent,
+)  # fmt: skip
 
 _JSON_TYPES = {"string": "string", "int64": "integer", "bool": "boolean"}
 
@@ -34,13 +64,29 @@ def documents() -> dict[str, JsonSchema]:
         "ledger.schema.json": _ledger(),
         "governance.schema.json": _messages(
             "Spanward governance files",
-            "OrgFile is ORG/org.yaml, TenantFile is ORG/TENANT/tenant.yaml, AgentFile is ORG/TENANT/agents/AGENT.yaml.",
-            (OrgFile, TenantFile, AgentFile),
+            "PlatformFile is platform.yaml, OrgFile is ORG/org.yaml, TenantFile is ORG/TENANT/tenant.yaml, "
+            "AgentFile is ORG/TENANT/agents/AGENT.yaml.",
+            (PlatformFile, OrgFile, TenantFile, AgentFile),
         ),
         "control.schema.json": _messages(
             "Spanward control messages",
             "Bodies of the control endpoint. Amounts are decimal USD strings with nine places, times RFC 3339 UTC.",
-            (DecisionRequest, Decision, SettleRequest, HoldState, ErrorBody),
+            (
+                DecisionRequest,
+                Decision,
+                SettleRequest,
+                HoldState,
+                IncreaseRequest,
+                IncreaseView,
+                BudgetsView,
+                ErrorBody,
+                *_KILL_MESSAGES,
+            ),
+        ),
+        "findings.schema.json": _messages(
+            "Spanward findings",
+            "FindingDetail is the column `detail` of ledger entries of kind `finding`; `action` names the rule.",
+            (FindingDetail,),
         ),
     }
 

@@ -61,6 +61,18 @@ class Secret:
         return cls("")
 
 
+def read_quantity(kind: type, text: object) -> object:
+    """The `dec_hook` for settings that one process of ours hands to another."""
+    if kind in (Duration, Size, Secret) and isinstance(text, str):
+        return kind(text)
+    raise TypeError(f"{kind.__name__} is not a setting")
+
+
+def write_quantity(value: object) -> str:
+    """The `enc_hook` for the same: secrets are revealed, for the one process that uses them."""
+    return value.reveal() if isinstance(value, Secret) else repr(value)
+
+
 def _parse(text: str, units: dict[str, int], what: str, example: str) -> int:
     match = re.fullmatch(r"(\d{1,15})([A-Za-z]+)", text)
     if match is None or match.group(2) not in units:

@@ -26,6 +26,7 @@ DOORS = {
     "otlp_http": "receivers.otlp.protocols.http.endpoint",
     "otlp_grpc": "receivers.otlp.protocols.grpc.endpoint",
     "control": "extensions.control.endpoint",
+    "control_grpc": "extensions.control.grpc_endpoint",
     "health": "extensions.health_check.endpoint",
     "metrics": "service.telemetry.metrics.endpoint",
 }

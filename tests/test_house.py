@@ -16,7 +16,7 @@ import pytest
 
 from tests.harness import Served
 from tests.house import dependencies, documents, sizes, structure, words
-from tests.house.source import ROOT, Source, load
+from tests.house.source import CLIENT, ROOT, Source, load
 
 BIN = Path(sys.executable).parent
 
@@ -31,7 +31,9 @@ CODE_RULES: dict[str, Callable[[Sequence[Source]], Iterable[str]]] = {
     "nothing_is_unfinished": words.unfinished,
     "only_command_lines_print": words.printing,
     "no_test_is_left_out_in_silence": words.left_out_tests,
-    "no_file_is_dead": partial(structure.dead_files, pyproject=ROOT / "pyproject.toml"),
+    "no_file_is_dead": partial(
+        structure.dead_files, pyprojects=[ROOT / "pyproject.toml", ROOT / CLIENT / "pyproject.toml"]
+    ),
     "every_import_is_declared": lambda sources: dependencies.undeclared_imports(
         sources, root=ROOT, owners=dependencies.installed_modules()
     ),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -18,7 +19,10 @@ type AskResult struct {
 	Outcome
 	FromDue  Latency `json:"from_due"`
 	FromSend Latency `json:"from_send"`
+	Allowed  int     `json:"allowed"`
 }
+
+var allowed = []byte(`"verdict":"allow"`)
 
 func ask(options Options, body string, rate float64, lasting time.Duration) (*AskResult, error) {
 	if err := options.checkLoopback(); err != nil {
@@ -43,10 +47,13 @@ func ask(options Options, body string, rate float64, lasting time.Duration) (*As
 				time.Sleep(time.Until(due))
 				question := []byte(strings.Replace(body, "%d", strconv.FormatInt(number, 10), 1))
 				sent := time.Now()
-				err := asker.post(question)
+				answer, err := asker.post(question)
 				done := time.Now()
 				lock.Lock()
 				result.add(err)
+				if bytes.Contains(answer, allowed) {
+					result.Allowed++
+				}
 				fromDue = append(fromDue, done.Sub(due))
 				fromSend = append(fromSend, done.Sub(sent))
 				lock.Unlock()

@@ -29,11 +29,11 @@ func newClient(options Options, contentType string) *client {
 	return &client{&http.Client{Transport: transport, Timeout: requestTimeout}, options, contentType}
 }
 
-// post sends one body and returns an error for anything but a 2xx.
-func (c *client) post(body []byte) error {
+// post sends one body and returns the answer; anything but a 2xx is an error.
+func (c *client) post(body []byte) ([]byte, error) {
 	request, err := http.NewRequestWithContext(context.Background(), http.MethodPost, c.options.URL, bytes.NewReader(body))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	request.Header.Set("Content-Type", c.contentType)
 	if c.options.Key != "" {
@@ -41,14 +41,14 @@ func (c *client) post(body []byte) error {
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer response.Body.Close()
 	answer, err := io.ReadAll(response.Body)
 	if err == nil && response.StatusCode/100 != 2 {
 		err = fmt.Errorf("status %d: %.300s", response.StatusCode, answer)
 	}
-	return err
+	return answer, err
 }
 
 // Outcome counts what happened to the requests of a run.

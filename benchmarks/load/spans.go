@@ -105,7 +105,7 @@ func sendSpans(options Options, folder string, requests int, first uint32) (*Spa
 			for number := range numbers {
 				buffer = templates[int(number)%len(templates)].number(buffer, number)
 				sent := time.Now()
-				err := sender.post(buffer)
+				_, err := sender.post(buffer)
 				took := time.Since(sent)
 				lock.Lock()
 				result.add(err)

@@ -23,9 +23,9 @@ from collector.access.durable_file import replace_file
 from schemas.errors import ConfigError, Fatal, Retryable
 
 PEPPER_BYTES = 32
-FORMAT = 2
+FORMAT = 3
 
-_RETRY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL")
+_RETRY = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR")
 _OPERATOR = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM", "SQLITE_NOTADB")
 
 # `credential.event` is the newest event that touched the row: what changed since a known event is
@@ -44,10 +44,19 @@ CREATE TABLE credential (
     event INTEGER NOT NULL UNIQUE REFERENCES event (id)
 ) STRICT, WITHOUT ROWID;
 """
+# What was used before this table is not known; it is recorded at its next use.
+_FIRST_USE = """
+CREATE TABLE first_use (id TEXT PRIMARY KEY, used_ns INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE stop (target TEXT PRIMARY KEY, message TEXT NOT NULL) STRICT, WITHOUT ROWID;
+"""
 # SQLite cannot change a CHECK, so the table is made anew around its rows.
 _PUT_ASIDE = "ALTER TABLE credential RENAME TO credential_1;\n"
 _TAKE_BACK = "INSERT INTO credential SELECT * FROM credential_1;\nDROP TABLE credential_1;\n"
-_STEPS = {0: _TABLES + _CREDENTIALS, 1: _PUT_ASIDE + _CREDENTIALS + _TAKE_BACK}
+_STEPS = {
+    0: _TABLES + _CREDENTIALS + _FIRST_USE,
+    1: _PUT_ASIDE + _CREDENTIALS + _TAKE_BACK + _FIRST_USE,
+    2: _FIRST_USE,
+}
 """What brings a database of each older format to this one."""
 
 
@@ -92,7 +101,7 @@ def sqlite_errors(path: Path) -> Iterator[None]:
         what = f"The key database {path} could not be used: {error} ({name})."
         if name.startswith(_RETRY):
             raise Retryable(
-                what, fix="Free disk space, or end the process that holds the file, and try again."
+                what, fix="Free disk space, check the disk, or end the process that holds the file, and try again."
             ) from error
         if name.startswith(_OPERATOR):
             raise ConfigError(what, fix="Run as the owner of the data directory, and check --data.") from error

@@ -22,13 +22,25 @@ from collector.access.registration import create_default, register_agent
 from collector.access.tree import Config, Tree, checked_id, require_file
 from collector.access.yaml_file import Node, bind, did_you_mean, read_yaml
 from schemas.errors import ConfigError, Permanent
-from schemas.governance import AgentFile, Budgets, Limit, OrgFile, ScopeLimits, TenantFile
-from schemas.ids import AgentPath
-from schemas.money import format_usd, parse_usd
+from schemas.governance import (
+    UNITS,
+    AgentFile,
+    Budgets,
+    Limit,
+    Mode,
+    OrgFile,
+    PlatformFile,
+    ScopeLimits,
+    TenantFile,
+    Unit,
+)
+from schemas.ids import PLATFORM, AgentPath, check_org
+from schemas.money import parse_usd, worded
 
 __all__ = ["Config", "Directory", "create_default", "load", "register_agent"]
 
 DIGEST_FORMAT = "spanward.governance/1"
+PLATFORM_FILE = "platform.yaml"
 
 # Plain decimal text that `decimal` represents exactly; an exponent in a budget would be a riddle.
 _AMOUNT = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,17})?")
@@ -55,7 +67,7 @@ class Directory:
         """One sentence for each limit that can never be reached because a parent's is lower."""
 
     def scope_limits(self) -> dict[str, ScopeLimits]:
-        """Limits by scope, `ORG`, `ORG/TENANT` or `ORG/TENANT/AGENT`; scopes without any limit are there too."""
+        """Limits by scope: `platform`, `ORG`, `ORG/TENANT`, `ORG/TENANT/AGENT`. Those without a limit are there too."""
         return {name: scope.limits for name, scope in self._scopes.items()}
 
     def agents(self) -> tuple[AgentPath, ...]:
@@ -75,13 +87,12 @@ class Directory:
         return self._scopes[scope].display_name or scope
 
     def _unreachable(self, child: ScopeLimits) -> list[str]:
-        above = [self._scopes[name].limits for name in _ancestors(child.scope)]
-        daily = _lower_limit(child.daily_nano_usd, [(parent.scope, parent.daily_nano_usd) for parent in above])
-        monthly = _lower_limit(child.monthly_nano_usd, [(parent.scope, parent.monthly_nano_usd) for parent in above])
+        above = [self._scopes[name].limits for name in _ancestors(child.scope) if name in self._scopes]
         return [
             f"The {window} limit of {child.scope} can never be reached: it exceeds {lower}."
-            for window, lower in (("daily", daily), ("monthly", monthly))
-            if lower
+            for unit in UNITS
+            for window in ("daily", "monthly")
+            if (lower := _lower_limit(child, above, window, unit))
         ]
 
 
@@ -108,22 +119,31 @@ class _Loader:
 
     def orgs(self) -> list[Scope]:
         folders, files = self._tree.entries("")
-        if files:
-            raise ConfigError(
-                f"{files[0]!r} lies beside the organisations.", fix="An organisation is a folder: ORG/org.yaml."
-            )
-        return [scope for org in folders for scope in self._org(checked_id(org, where="the governance directory"))]
+        for name in files:
+            if name != PLATFORM_FILE:
+                raise ConfigError(
+                    f"{name!r} lies beside the organisations.",
+                    fix=f"An organisation is a folder: ORG/org.yaml; only {PLATFORM_FILE} stands beside them.",
+                )
+        platform = self._platform() if files else None
+        above = ScopeLimits(PLATFORM, "UTC") if platform is None else platform.limits
+        orgs = [scope for org in folders for scope in self._org(_org_id(org), above)]
+        return orgs if platform is None else [platform, *orgs]
 
-    def _org(self, org: str) -> list[Scope]:
+    def _platform(self) -> Scope:
+        file, source = self._file(PLATFORM_FILE, PlatformFile)
+        above = ScopeLimits(PLATFORM, _time_zone(file.time_zone, source))
+        return Scope(file.display_name, _limits(PLATFORM, above, budgets=file.budgets, source=source))
+
+    def _org(self, org: str, above: ScopeLimits) -> list[Scope]:
         tenants, files = self._tree.entries(org)
         require_file(self._tree.shown(org), files, required="org.yaml")
         file, source = self._file(f"{org}/org.yaml", OrgFile)
-        zone = _time_zone(file.time_zone, source)
-        scope = Scope(file.display_name, _limits(org, zone, budgets=file.budgets, source=source))
-        below = [self._tenant(f"{org}/{checked_id(tenant, where=self._tree.shown(org))}", zone) for tenant in tenants]
-        return [scope, *(each for scopes in below for each in scopes)]
+        limits = _limits(org, _zoned(above, file.time_zone, source), budgets=file.budgets, source=source)
+        below = [self._tenant(f"{org}/{checked_id(tenant, where=self._tree.shown(org))}", limits) for tenant in tenants]
+        return [Scope(file.display_name, limits), *(each for scopes in below for each in scopes)]
 
-    def _tenant(self, tenant: str, org_zone: str) -> list[Scope]:
+    def _tenant(self, tenant: str, above: ScopeLimits) -> list[Scope]:
         folders, files = self._tree.entries(tenant)
         require_file(self._tree.shown(tenant), files, required="tenant.yaml")
         for name in folders:
@@ -132,11 +152,10 @@ class _Loader:
                     f"{self._tree.shown(tenant)}/ holds an unknown folder {name!r}.", fix=did_you_mean(name, ["agents"])
                 )
         file, source = self._file(f"{tenant}/tenant.yaml", TenantFile)
-        zone = org_zone if file.time_zone is None else _time_zone(file.time_zone, source)
-        scope = Scope(file.display_name, _limits(tenant, zone, budgets=file.budgets, source=source))
-        return [scope, *(self._agents(tenant, zone) if folders else [])]
+        limits = _limits(tenant, _zoned(above, file.time_zone, source), budgets=file.budgets, source=source)
+        return [Scope(file.display_name, limits), *(self._agents(tenant, limits) if folders else [])]
 
-    def _agents(self, tenant: str, zone: str) -> list[Scope]:
+    def _agents(self, tenant: str, above: ScopeLimits) -> list[Scope]:
         place = f"{tenant}/agents"
         folders, files = self._tree.entries(place)
         if folders:
@@ -144,9 +163,9 @@ class _Loader:
                 f"{self._tree.shown(place)}/ holds a folder {folders[0]!r}.",
                 fix="An agent is a file: agents/AGENT.yaml.",
             )
-        return [self._agent(tenant, name, zone) for name in files]
+        return [self._agent(tenant, name, above) for name in files]
 
-    def _agent(self, tenant: str, name: str, zone: str) -> Scope:
+    def _agent(self, tenant: str, name: str, above: ScopeLimits) -> Scope:
         agent = PurePosixPath(name).stem
         if name != f"{agent}.yaml":
             raise ConfigError(
@@ -155,7 +174,7 @@ class _Loader:
             )
         scope = f"{tenant}/{checked_id(agent, where=self._tree.shown(f'{tenant}/agents'))}"
         file, source = self._file(f"{tenant}/agents/{name}", AgentFile)
-        return Scope(file.display_name, _limits(scope, zone, budgets=file.budgets, source=source))
+        return Scope(file.display_name, _limits(scope, above, budgets=file.budgets, source=source))
 
     def _file(self, place: str, kind: type[T]) -> tuple[T, _Source]:
         shown = self._tree.shown(place)
@@ -163,17 +182,37 @@ class _Loader:
         return bind(node, kind, place=shown), _Source(shown, node)
 
 
-def _limits(scope: str, time_zone: str, *, budgets: Budgets, source: _Source) -> ScopeLimits:
+def _org_id(name: str) -> str:
+    try:
+        return check_org(checked_id(name, where="the governance directory"))
+    except Permanent as error:
+        raise ConfigError(error.what, fix=error.fix) from error
+
+
+def _zoned(above: ScopeLimits, time_zone: str | None, source: _Source) -> ScopeLimits:
+    """What a scope inherits, in the time zone that its own file gives it."""
+    return above if time_zone is None else msgspec.structs.replace(above, time_zone=_time_zone(time_zone, source))
+
+
+def _limits(scope: str, above: ScopeLimits, *, budgets: Budgets, source: _Source) -> ScopeLimits:
+    """The limits of a scope; time zone and mode are those of `above` where its file says nothing."""
+    mode: Mode = above.mode if budgets.mode is None else budgets.mode
+    for window, limit in (("daily", budgets.daily), ("monthly", budgets.monthly)):
+        if limit == Limit():
+            raise source.error(("budgets", window), "it limits nothing.", fix="Add usd: or tokens: to it.")
     return ScopeLimits(
         scope=scope,
-        time_zone=time_zone,
+        time_zone=above.time_zone,
         daily_nano_usd=_amount(budgets.daily, source, window="daily"),
         monthly_nano_usd=_amount(budgets.monthly, source, window="monthly"),
+        daily_tokens=None if budgets.daily is None else budgets.daily.tokens,
+        monthly_tokens=None if budgets.monthly is None else budgets.monthly.tokens,
+        mode=mode,
     )
 
 
 def _amount(limit: Limit | None, source: _Source, *, window: str) -> int | None:
-    if limit is None:
+    if limit is None or limit.usd is None:
         return None
     keys = ("budgets", window, "usd")
     text = str(limit.usd)
@@ -204,14 +243,17 @@ def _time_zones() -> frozenset[str]:
 def _ancestors(scope: str) -> list[str]:
     """The scopes above one, nearest first."""
     parts = scope.split("/")
-    return ["/".join(parts[:length]) for length in range(len(parts) - 1, 0, -1)]
+    names = ["/".join(parts[:length]) for length in range(len(parts) - 1, 0, -1)]
+    return names if scope == PLATFORM else [*names, PLATFORM]
 
 
-def _lower_limit(limit: int | None, above: list[tuple[str, int | None]]) -> str:
-    """The nearest limit above that is lower than `limit`, in words; empty when there is none."""
-    for scope, most in above:
+def _lower_limit(child: ScopeLimits, above: list[ScopeLimits], window: str, unit: Unit) -> str:
+    """The nearest limit above a child that is lower than its own, in words; empty when there is none."""
+    limit = child.limit(window, unit)
+    for parent in above:
+        most = parent.limit(window, unit)
         if limit is not None and most is not None and most < limit:
-            return f"{format_usd(most)} USD of {scope}"
+            return f"{worded(unit, most)} of {parent.scope}"
     return ""
 
 

@@ -15,7 +15,7 @@ import contextlib
 import hmac
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -23,6 +23,7 @@ import msgspec
 
 from collector.access.access_db import open_access_db, sqlite_errors, transaction
 from collector.access.audit import Action, KeyOperation, key_event, utc_text
+from collector.access.first_use import FirstUses, Stop, read_stops, refuse, write_stops
 from collector.access.key_text import ID_PATTERN, KEY_PATTERN, Kind, new_key_text, parse_key_text
 from schemas.booking import Event
 from schemas.errors import Forbidden, Permanent, Unauthenticated
@@ -139,6 +140,7 @@ class KeyStore:
         # immutable and one dict read is atomic.
         self._lock = threading.Lock()
         self._known: dict[CredentialId, _Known] = {}
+        self._first_uses = FirstUses()
         self._last_event = 0
         self._data_version: int | None = None
         self._looked_ns: int | None = None
@@ -147,7 +149,8 @@ class KeyStore:
         """A new key for `path`: its text, to be shown once, and its credential.
 
         Whether the agent exists is the caller's question. `actor` is who asked, such as
-        `user:NAME`; `expires_ns` is Unix ns and must lie ahead, else `Permanent`.
+        `user:NAME`; `expires_ns` is Unix ns and must lie ahead, else `Permanent`. Raises `Forbidden`
+        while a kill of new keys concerns `path`.
         """
         return self._create("agent", (path.org, path.tenant, path.agent), actor=actor, expires_ns=expires_ns)
 
@@ -186,8 +189,8 @@ class KeyStore:
 
         Raises `Unauthenticated` and says why: malformed, checksum, unknown, expired or revoked. An
         unknown id and a wrong secret get the same answer after the same comparison; that a key is
-        expired or revoked is told only to somebody who has it. Raises `Retryable` or `Fatal` when
-        the file cannot be read.
+        expired or revoked is told only to somebody who has it. Raises `Forbidden` when the key was never
+        used and a kill of new keys concerns its owner, `Retryable` or `Fatal` when the file cannot be used.
         """
         presented = parse_key_text(text)
         self._refresh(self._config.refresh_interval)
@@ -201,7 +204,16 @@ class KeyStore:
             raise Unauthenticated(
                 "The key is unknown here.", fix="Check that it was created for this data directory: spanward keys list."
             )
-        return self._usable(known.credential)
+        credential = self._usable(known.credential)
+        if credential.kind != "admin" and not self._first_uses.recorded(credential.id):
+            with self._lock, sqlite_errors(self._path):
+                self._first_uses.allow(self._connection, credential.id, str(credential.path()), self._clock())
+        return credential
+
+    def set_stops(self, stops: Iterable[Stop]) -> None:
+        """From now on no key of these is made or used for the first time, in any process; the stops before are gone."""
+        with self._write() as connection:
+            write_stops(connection, stops)
 
     def events(self, after: int) -> list[tuple[int, Event]]:
         """Ledger entries above number `after`, oldest first, each with its number.
@@ -244,6 +256,8 @@ class KeyStore:
         credential = Credential(credential_id, kind, *owner, created_ns=now, expires_ns=expires_ns, revoked_ns=None)
         detail = {"key_kind": kind, "expires_at": None if expires_ns is None else utc_text(expires_ns)}
         with self._write() as connection:
+            if kind != "admin":
+                refuse(read_stops(connection), str(credential.path()), "No key is made.")
             event = self._record(credential, "keys.create", actor=actor, detail=detail)
             connection.execute(
                 "INSERT INTO credential VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -298,6 +312,7 @@ class KeyStore:
             known = _known(row)
             self._known[known.credential.id] = known
             self._last_event = known.event
+        self._first_uses.reload(self._connection)
 
     def _digest(self, text: str) -> bytes:
         # Over the whole text, so that neither kind nor id can be exchanged for another key's.

@@ -174,7 +174,7 @@ def _check_shape(node: Node, kind: type[msgspec.Struct], place: str, path: tuple
                 place, child.line, f"{'.'.join((*path, key))} is not a known key.", fix=did_you_mean(key, fields)
             )
         inner = _struct_in(fields[key].type)
-        if inner is not None:
+        if inner is not None and not (isinstance(child.value, str) and _takes_words(fields[key].type)):
             _check_shape(child, inner, place, (*path, key))
     for name, field in fields.items():
         if field.required and (name not in node.value or node.value[name].value is None):
@@ -182,12 +182,21 @@ def _check_shape(node: Node, kind: type[msgspec.Struct], place: str, path: tuple
 
 
 def _struct_in(annotation: object) -> type[msgspec.Struct] | None:
-    """The struct in `Struct` or `Struct | None`, if the annotation is one of these."""
-    choices = annotation.__args__ if isinstance(annotation, types.UnionType) else (annotation,)
-    for choice in choices:
+    """The struct in `Struct` or in a union such as `Struct | None`, if the annotation is one of these."""
+    for choice in _choices(annotation):
         if isinstance(choice, type) and issubclass(choice, msgspec.Struct):
             return choice
     return None
+
+
+def _takes_words(annotation: object) -> bool:
+    """Say whether one of a few words may stand in the place of the struct."""
+    return any(typing.get_origin(choice) is typing.Literal for choice in _choices(annotation))
+
+
+def _choices(annotation: object) -> tuple[object, ...]:
+    union = typing.get_origin(annotation) in {types.UnionType, typing.Union}
+    return typing.get_args(annotation) if union else (annotation,)
 
 
 def _plain(node: Node) -> object:

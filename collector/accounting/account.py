@@ -57,8 +57,8 @@ class Plan(NamedTuple):
     known: Ints
     known_records: Records
     lines: dict[int, Row | None]
-    known_cost: set[str]
-    """Entries that carry a call whose cost was booked before: no hold waits for it any more."""
+    known_use: set[str]
+    """Entries that carry a call whose cost or tokens were booked before: no hold waits for it any more."""
 
 
 class Account:
@@ -90,7 +90,7 @@ class Account:
             known=known,
             known_records=together[: len(known)],
             lines=draft.lines,
-            known_cost=draft.known_cost,
+            known_use=draft.known_use,
         )
 
     def rebookings(self, plan: Plan, rows: pa.Table) -> list[Row]:
@@ -164,7 +164,7 @@ class _Draft(NamedTuple):
     rebooked: dict[int, tuple[Row, Row]]
     together: dict[int, Row]
     lines: dict[int, Row | None]
-    known_cost: set[str]
+    known_use: set[str]
     given_back: list[int]
 
 
@@ -247,15 +247,15 @@ class _Slab:
         booked = [(told, told.booked) for told in unit if told.booked is not None]
         if rule not in COUNTED:
             self._reverse(booked, rule, draft, now_ns)
-            draft.given_back.extend(self._costed_traces(booked))
+            draft.given_back.extend(self._booked_traces(booked))
             return
         carrier, line = merged(unit, rule)
         kept = next((told for told, was in booked if not differs(was, line)), None)
         again = [(told, was) for told, was in booked if told is not kept]
         self._reverse(again, rule, draft, now_ns, carrier)
         if kept is None:
-            if self._costed_traces(booked):
-                draft.known_cost.add(carrier.row["entry_id"])
+            if self._booked_traces(booked):
+                draft.known_use.add(carrier.row["entry_id"])
             self._book(carrier, line, draft)
 
     def _book(self, carrier: Told, line: Row, draft: _Draft) -> None:
@@ -277,8 +277,14 @@ class _Slab:
             draft.reversals.append(reversal(line, told.row["entry_id"], why, now_ns))
             draft.lines[int(self.known[told.place])] = None
 
-    def _costed_traces(self, booked: list[tuple[Told, Row]]) -> list[int]:
-        return [int(self.together["trace"][told.place]) for told, line in booked if line["cost_nano_usd"] is not None]
+    def _booked_traces(self, booked: list[tuple[Told, Row]]) -> list[int]:
+        """The trace of each line that budgets have heard of."""
+        heard = ("cost_nano_usd", "input_tokens", "output_tokens")
+        return [
+            int(self.together["trace"][told.place])
+            for told, line in booked
+            if any(line[name] is not None for name in heard)
+        ]
 
     def _pass_on(self, draft: _Draft) -> None:
         """A call that is booked in place of one given back in its trace settles no hold: that one did."""
@@ -293,8 +299,8 @@ class _Slab:
         for trace in draft.given_back:
             for place in in_order.tolist():
                 entry = entry_of[place] if place < self.old else ids[place - self.old].as_py()
-                if self.together["trace"][place] == trace and entry not in draft.known_cost:
-                    draft.known_cost.add(entry)
+                if self.together["trace"][place] == trace and entry not in draft.known_use:
+                    draft.known_use.add(entry)
                     break
 
     def _why(self, told: Told, rule: str) -> str:

@@ -1,18 +1,25 @@
-"""Changes recorded by the loop → durable groups, and a future for whoever waits for his.
+"""Changes recorded by the loop → durable groups, and an answer for whoever waits for his.
 
 What is recorded while one group is being written forms the next: at rest a decision waits for one
 flush, under load many share it. Invariant: nobody is told of a change before it is on disk, and
-groups are written in the order they were recorded. A failed commit ends the process, because memory
-is then ahead of the disk.
+groups are written in the order they were recorded. After a commit that failed nothing more is
+written and everybody who waits is told to ask again, because memory is then ahead of the disk.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from collector.governance.budgets import Budgets
 from collector.state.rows import Group, Keep
-from collector.state.store import State
+from collector.state.store import State, StoreFailed
+from schemas.errors import Retryable
+
+# A flush quicker than this is done where the loop stands: handing it to the thread and taking turns with it costs more.
+_INLINE_S = 0.001
+# Of how many groups, about, the mean is taken; one checkpoint among them is no slow disk.
+_RECENT = 8
 
 
 class Committer:
@@ -28,6 +35,8 @@ class Committer:
         self._written = asyncio.Event()
         self._writing: asyncio.Event | None = None
         self._stopping = False
+        self._failed = False
+        self._flush_s = 0.0
         self._jobs: list[tuple[Callable[[], None], asyncio.Future[None]]] = []
         self._keep: Keep | None = None
         self.on_durable: Callable[[], None] = lambda: None
@@ -39,12 +48,15 @@ class Committer:
         return self._budgets.group
 
     async def durable(self) -> None:
-        """Returns once everything recorded so far is on disk."""
-        if self._budgets.group:
-            self._wanted.set()
-            await self._written.wait()
-        elif self._writing is not None:
-            await self._writing.wait()
+        """Returns once everything recorded so far is on disk; raises `Retryable` when it cannot be written."""
+        if not self._failed:
+            if self._budgets.group:
+                self._wanted.set()
+                await self._written.wait()
+            elif self._writing is not None:
+                await self._writing.wait()
+        if self._failed:
+            raise unavailable()
 
     async def exclusively(self, job: Callable[[], None]) -> None:
         """Run `job` in the loop at a moment when memory and disk are equal, and nothing in between."""
@@ -59,7 +71,19 @@ class Committer:
         self._wanted.set()
 
     async def run(self) -> None:
-        """Commit groups until `stop`; raises `Fatal` when one may not be durable."""
+        """Commit groups until `stop`; raises `StoreFailed` when one may not be durable."""
+        try:
+            await self._run()
+        except StoreFailed:
+            self._fail()
+            raise
+
+    async def abandon(self) -> None:
+        """Write nothing more, let nobody wait any longer, and return when the thread is idle."""
+        self._fail()
+        await asyncio.to_thread(self._thread.shutdown)
+
+    async def _run(self) -> None:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
@@ -91,8 +115,22 @@ class Committer:
 
     async def _commit(self) -> None:
         group = self._take()
-        await self._loop.run_in_executor(self._thread, self._state.commit, group)
+        began = time.perf_counter()
+        if self._flush_s < _INLINE_S:
+            self._state.commit(group)
+        else:
+            await self._loop.run_in_executor(self._thread, self._state.commit, group)
+        self._flush_s += (time.perf_counter() - began - self._flush_s) / _RECENT
         self._tell(group)
+
+    def _fail(self) -> None:
+        self._failed = True
+        self._written.set()
+        if self._writing is not None:
+            self._writing.set()
+        for _, done in self._jobs:
+            if not done.done():
+                done.set_exception(unavailable())
 
     def _run_jobs(self) -> None:
         """The committing thread is idle and this function never awaits, so nothing happens beside it."""
@@ -121,3 +159,11 @@ class Committer:
         self._writing = None
         self._budgets.forget(group.finals)
         self.on_durable()
+
+
+def unavailable() -> Retryable:
+    """What those are told who ask while nothing can be written; why is for the operator's log."""
+    return Retryable(
+        "The state of budgets cannot be written at the moment, so nothing can be promised.",
+        fix="Ask again in a moment; the operator finds the reason in the collector's log.",
+    )

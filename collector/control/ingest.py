@@ -8,7 +8,6 @@ is not taken by a booking is sent again after a `Resume`.
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,8 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.control.commit import Committer
-from collector.control.link import LENGTH, frame, length
 from collector.control.owner import Owner
+from collector.governance.adherence.judge import Adherence
+from collector.governance.adherence.shared_keys import Sighting
+from collector.governance.adherence.suspects import Suspects, Watch, suspects
 from collector.governance.budgets import Budgets
 from collector.governance.holds import Call
 from collector.state.rows import Booked as BookedRow
@@ -112,6 +113,7 @@ class Parts(NamedTuple):
 
     state: State
     budgets: Budgets
+    adherence: Adherence
     committer: Committer
     owner: Owner
     seals: Seals
@@ -119,10 +121,10 @@ class Parts(NamedTuple):
 
 
 class IngestDoor:
-    """Answers ingest on any number of connections."""
+    """Answers the messages of ingest."""
 
     def __init__(self, parts: Parts, *, clock: Callable[[], int]) -> None:
-        self._state, self._budgets, self._committer, self._owner, self._seals, self._bell = parts
+        self._state, self._budgets, self._adherence, self._committer, self._owner, self._seals, self._bell = parts
         self._clock = clock
         self._positions = self._state.positions()
         self._handed = self._positions.outbox_taken
@@ -133,18 +135,9 @@ class IngestDoor:
         if self._state.last_event > self._handed:
             self._bell.ring()
 
-    async def serve(self, connection: socket.socket) -> None:
-        """Answer one connection until ingest hangs up."""
-        reader, writer = await asyncio.open_connection(sock=connection)
-        try:
-            while True:
-                message = await reader.readexactly(length(await reader.readexactly(LENGTH.size)))
-                writer.write(frame(_ENCODE(await self._answer(_decode(message)))))
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return
-        finally:
-            writer.close()
+    async def answer(self, message: bytes) -> bytes:
+        """The answer to one message; sent again, a message changes nothing."""
+        return _ENCODE(await self._answer(_decode(message)))
 
     async def _answer(self, message: ToOwner) -> Position | _Booked | _Pending:
         match message:
@@ -162,10 +155,12 @@ class IngestDoor:
         # The same booking again, after a crash between its commit and its answer.
         if booking.journal_frame <= self._positions.journal_frame:
             return
-        spends, calls = await asyncio.to_thread(_parse, booking, self._budgets.waiting_agents())
+        parsed = await asyncio.to_thread(_parse, booking, self._budgets.waiting_agents(), self._adherence.watch())
         now = self._clock()
         self._budgets.advance(now)
-        self._budgets.book(spends, calls, now)
+        matched = self._budgets.book(parsed.spends, parsed.calls, now)
+        self._adherence.judge(parsed.suspects, matched, now)
+        self._adherence.seen(parsed.sightings, now)
         taken = max(booking.outbox_taken, self._positions.outbox_taken)
         self._positions = Positions(booking.spool_frame, booking.journal_frame, taken)
         self._handed = max(self._handed, taken)
@@ -175,6 +170,10 @@ class IngestDoor:
 
     async def _poll(self, poll: Poll) -> _Pending:
         self._seals.report(poll.sealed)
+        if poll.wait_ms == 0:
+            # Ingest is about to seal.
+            self._adherence.flush(self._clock())
+            await self._committer.durable()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(poll.wait_ms / 1000):
                 while self._state.last_event <= self._handed and self._seals.wanted <= poll.sealed:
@@ -198,10 +197,21 @@ def _decode(message: bytes) -> ToOwner:
         ) from error
 
 
-def _parse(booking: Booking, waiting: set[str]) -> tuple[list[Spend], list[tuple[AgentPath, Call]]]:
-    """The spend of a booking, and those of its calls whose agent has a hold that waits for one."""
-    spends = map(Spend, *_columns(_table(booking.spends), ("org", "tenant", "agent", "slot_time", "cost_nano_usd")))
-    return list(spends), _calls(_table(booking.calls), waiting) if waiting else []
+class _Parsed(NamedTuple):
+    """A booking as the loop applies it: `calls` are those whose agent has a hold that waits for one."""
+
+    spends: list[Spend]
+    calls: list[tuple[AgentPath, Call]]
+    suspects: Suspects
+    sightings: list[Sighting]
+
+
+def _parse(booking: Booking, waiting: set[str], watch: Watch) -> _Parsed:
+    columns = ("org", "tenant", "agent", "slot_time", "cost_nano_usd", "tokens")
+    spends = map(Spend, *_columns(_table(booking.spends), columns))
+    calls = _table(booking.calls)
+    seen = map(Sighting, *_columns(_table(booking.sightings), Sighting._fields)) if booking.sightings else ()
+    return _Parsed(list(spends), _calls(calls, waiting) if waiting else [], suspects(calls, watch), list(seen))
 
 
 def _calls(table: pa.Table, waiting: set[str]) -> list[tuple[AgentPath, Call]]:
@@ -210,8 +220,8 @@ def _calls(table: pa.Table, waiting: set[str]) -> list[tuple[AgentPath, Call]]:
     paths = map(AgentPath, *_columns(table, ("org", "tenant", "agent")))
     texts = [pc.fill_null(table[name], "").to_pylist() for name in ("model", "request_model", "decision_id")]
     end_time = pc.coalesce(table["end_time"], table["start_time"]).to_pylist()
-    start_time, received_time, cost = _columns(table, ("start_time", "received_time", "cost_nano_usd"))
-    return list(zip(paths, map(Call, *texts, start_time, end_time, received_time, cost), strict=True))
+    start_time, *others = _columns(table, ("start_time", "received_time", "cost_nano_usd", "tokens", "entry_id"))
+    return list(zip(paths, map(Call, *texts, start_time, end_time, *others), strict=True))
 
 
 def _columns(table: pa.Table, names: tuple[str, ...]) -> list[list[Any]]:

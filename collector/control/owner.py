@@ -5,7 +5,7 @@ holding its money are one step, however many ask at once. Invariant: an answer l
 it promises is on disk. What the wire looks like is left to `api` and `ingest`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from collector.access.keys import Credential
@@ -14,18 +14,25 @@ from collector.control.answers import Answer
 from collector.control.commit import Committer
 from collector.control.quotes import Quotes
 from collector.control.repeats import Repeats, digest
+from collector.governance.adherence.rulings import Decided
 from collector.governance.budgets import Budgets
-from collector.governance.counters import Account, Counter
-from collector.governance.decide import Judgement, Question, Quote, decide
+from collector.governance.counters import Account, Amount, Counter, exhausted_at
+from collector.governance.decide import COSTED_ACTIONS, Judgement, Question, decide
 from collector.governance.entries import DECISION_PREFIX, HOLD_PREFIX, DecisionDetail, decision_entry
 from collector.governance.holds import Hold, Terms, restored
-from collector.governance.windows import utc_text
+from collector.governance.kills import Kills, Names
+from collector.governance.sizes import Quote
+from collector.governance.windows import SLOT_NS, slot_of, utc_text
 from collector.state.rows import KeptDecision
 from collector.state.store import State
-from schemas.control import BudgetView, Decision, DecisionRequest, HoldState, SettleRequest
+from schemas.control import BudgetView, Decision, DecisionRequest, HoldState, Reason, SettleRequest
 from schemas.errors import Forbidden, Permanent, Retryable
 from schemas.ids import AgentPath, TenantPath, new_id
 from schemas.money import parse_usd
+
+# What a forecast goes by: the quarter of an hour that runs and the three before.
+_BURN_NS = 3 * SLOT_NS
+_BURN_KEPT_NS = 10**9
 
 
 class NotFound(Permanent):
@@ -47,18 +54,21 @@ class Parts(NamedTuple):
     committer: Committer
     quotes: Quotes
     repeats: Repeats
+    kills: Kills
+    names: Names
 
 
 class Owner:
     """Judges, holds and answers. `policy_digest` is set by whoever loads the governance files."""
 
     def __init__(self, parts: Parts, limits: Limits, *, clock: Callable[[], int]) -> None:
-        self._state, self._budgets, self._committer, self._quotes, self._repeats = parts
+        self._state, self._budgets, self._committer, self._quotes, self._repeats, self._kills, self._names = parts
         self._limits = limits
         self._clock = clock
+        self._burn_at, self._burn = -_BURN_KEPT_NS, dict[tuple[str, str], int]()
         self.policy_digest = ""
-        self.epoch = 0
-        """Number of the kill state; nothing has been killed yet."""
+        self.on_decided: Callable[[Decided], None] = lambda _: None
+        """Told of each decision about a model call, in its group."""
         self.outbox_taken = self._state.positions().outbox_taken
         """The last event that ingest has in its journal."""
 
@@ -77,13 +87,22 @@ class Owner:
             )
         now = self._clock()
         self._budgets.advance(now)
+        # Before every answer that was given once: what is remembered was allowed before the kill.
+        if self._kills.active and (refusals := self._kills.refusals(path, request)):
+            answer = self._refuse(
+                _Asked(self._budgets.account(path), credential, request, None, new_id(), now), refusals
+            )
+            await self._committer.durable()
+            return answer
         if request.idempotency_key:
             body = self._repeats.find(credential.id, request, now)
             if body is not None:
                 await self._committer.durable()
                 return answers.repeated(body)
-        quote = self._quotes.quote(request, now)
-        answer = self._decide(_Asked(self._budgets.account(path), credential, request, quote, new_id(), now))
+        account, quote = self._budgets.account(path), self._quotes.quote(request, now)
+        if quote is not None:
+            quote = self._budgets.sized(account, request.model, quote)
+        answer = self._decide(_Asked(account, credential, request, quote, new_id(), now))
         await self._committer.durable()
         return answer
 
@@ -109,18 +128,48 @@ class Owner:
         return await self._durable_state(hold)
 
     async def budgets(self, credential: Credential, scope: str | None) -> list[BudgetView]:
-        """Limited budgets: an agent's are the three scopes above its calls, a tenant's its own, its agents' and
-        its organisation's, an administrator's are all.
+        """Limited budgets, with a forecast: an agent's are the four scopes above its calls, a tenant's its own, its
+        agents' and those above it, an administrator's are all.
         """
         now = self._clock()
+        return await self._forecast(self._counters(credential, scope, now), now)
+
+    async def every_budget(self, scope: str | None = None) -> list[BudgetView]:
+        """All limited budgets, or those of one scope, with a forecast."""
+        now = self._clock()
         self._budgets.advance(now)
-        if credential.kind == "admin":
-            counters = self._budgets.limits_of(scope, now)
-        else:
-            counters = self._visible(credential.path(), scope, now)
-        views = [answers.budget_view(counter) for counter in counters]
+        return await self._forecast(self._budgets.limits_of(scope, now), now)
+
+    async def _forecast(self, counters: Iterable[Counter], now: int) -> list[BudgetView]:
+        since, burned = slot_of(now) - _BURN_NS, self._burned(now)
+        views = []
+        for counter in counters:
+            used = burned.get((counter.scope, counter.unit), 0)
+            views.append(answers.forecast_view(counter, exhausted_at(counter, used, since, now)))
         await self._committer.durable()
         return views
+
+    def views(self, credential: Credential) -> list[BudgetView]:
+        """The same without a forecast, as they are in memory: to be told only once that is durable."""
+        return [answers.budget_view(counter) for counter in self._counters(credential, None, self._clock())]
+
+    def _counters(self, credential: Credential, scope: str | None, now: int) -> list[Counter]:
+        self._budgets.advance(now)
+        if credential.kind == "admin":
+            return self._budgets.limits_of(scope, now)
+        return self._visible(credential.path(), scope, now)
+
+    def _burned(self, now: int) -> dict[tuple[str, str], int]:
+        """What each scope used in the last hour, by unit; looked up once a second at most."""
+        if self._burn_at <= now < self._burn_at + _BURN_KEPT_NS:
+            return self._burn
+        burned: dict[tuple[str, str], int] = {}
+        for spend in self._state.burn(slot_of(now) - _BURN_NS, now):
+            for scope in AgentPath(spend.org, spend.tenant, spend.agent).scopes():
+                for unit, used in (("usd", spend.settled), ("tokens", spend.tokens)):
+                    burned[scope, unit] = burned.get((scope, unit), 0) + used
+        self._burn_at, self._burn = now, burned
+        return burned
 
     def tick(self) -> bool:
         """Let time pass: expire what is due. True when more is due at once."""
@@ -137,6 +186,7 @@ class Owner:
             raise Forbidden(
                 f"The key of {path} may not see {scope!r}.", fix=f"Ask for one of {', '.join(path.scopes())}."
             )
+        counters: Iterable[Counter]
         if isinstance(path, AgentPath):
             counters = self._budgets.limited(self._budgets.account(path), now)
         else:
@@ -146,21 +196,31 @@ class Owner:
     def _decide(self, asked: "_Asked") -> Answer:
         account, credential, request, quote, _, now = asked
         limited = self._budgets.limited(account, now)
-        exceeded = self._budgets.exceeded(account, quote.amount, now) if quote and quote.amount else []
-        judgement = decide(Question(account.text, request, quote, limited, exceeded), self._budgets.config)
+        amount = Amount(0, 0) if quote is None else Amount(quote.amount, quote.tokens)
+        exceeded = self._budgets.exceeded(account, amount, now)
+        warned = self._budgets.warned(account, amount, now)
+        judgement = decide(Question(account.text, request, quote, limited, exceeded, warned), self._budgets.config)
         hold = None
         if judgement.verdict == "deny":
             self._budgets.denied(exceeded, now)
-        elif quote is not None and quote.amount:
+        elif quote is not None and (quote.amount or any(counter.unit == "tokens" for counter in limited)):
             hold = self._budgets.hold(account, self._terms(asked, quote))
         decision = self._decision(asked, judgement, hold, limited)
         self._record(asked, decision)
-        answer = answers.fresh(decision, limited)
+        self._tell(asked, decision)
+        answer = answers.fresh(decision)
         if request.idempotency_key:
             kept = KeptDecision(credential.id, request.idempotency_key, digest(request), answer.body, now)
             self._repeats.keep(kept)
             self._committer.group.decisions.append(kept)
         return answer
+
+    def _refuse(self, asked: "_Asked", refusals: list[Reason]) -> Answer:
+        """A kill: nothing is priced, held or remembered, so that the same question is judged anew after the release."""
+        limited = self._budgets.limited(asked.account, asked.now)
+        decision = self._decision(asked, Judgement("deny", refusals), None, limited)
+        self._record(asked, decision)
+        return answers.fresh(decision)
 
     def _terms(self, asked: "_Asked", quote: Quote) -> Terms:
         request = asked.request
@@ -171,12 +231,14 @@ class Owner:
             provider=request.provider,
             model=request.model,
             basis=quote.basis,
-            amount=quote.amount,
+            amount=Amount(quote.amount, quote.tokens),
             created=asked.now,
             expires=asked.now + self._budgets.config.hold_ttl.ns,
         )
 
-    def _decision(self, asked: "_Asked", judgement: Judgement, hold: Hold | None, limited: list[Counter]) -> Decision:
+    def _decision(
+        self, asked: "_Asked", judgement: Judgement, hold: Hold | None, limited: Sequence[Counter]
+    ) -> Decision:
         valid_until = asked.now + self._limits.answer_ttl_ns if hold is None else hold.terms.expires
         return Decision(
             decision_id=DECISION_PREFIX + asked.unique,
@@ -184,7 +246,7 @@ class Owner:
             reasons=judgement.reasons,
             hold=None if hold is None else answers.hold_view(hold),
             budgets=[answers.budget_view(counter) for counter in limited],
-            epoch=self.epoch,
+            epoch=self._kills.epoch,
             valid_until=utc_text(valid_until),
         )
 
@@ -194,7 +256,8 @@ class Owner:
             request=asked.request,
             reasons=decision.reasons,
             hold=decision.hold,
-            quote_nano_usd=quote.amount if quote else None,
+            quote_nano_usd=quote.amount if quote and quote.priced else None,
+            quote_tokens=quote.tokens if quote else None,
             pricing_basis=quote.pricing if quote else "unknown",
             price_digest=quote.digest if quote else "",
             policy_digest=self.policy_digest,
@@ -202,7 +265,16 @@ class Owner:
         row = decision_entry(asked.account, asked.credential.id, decision, told, asked.now)
         if asked.credential.kind == "tenant":
             row["attribution_source"] = "request"
-        self._committer.group.event(row)
+        group = self._committer.group
+        group.event(row)
+        group.named += self._names.new(asked.request)
+
+    def _tell(self, asked: "_Asked", decision: Decision) -> None:
+        request = asked.request
+        if request.action in COSTED_ACTIONS:
+            rule, held = decision.reasons[0].rule, decision.hold is not None
+            named = (asked.account.text, request.provider, request.model)
+            self.on_decided(Decided(decision.decision_id, *named, decision.verdict, rule, held, asked.now))
 
     def _find(self, credential: Credential, hold_id: str) -> Hold:
         hold = self._budgets.find(hold_id)
@@ -220,19 +292,24 @@ class Owner:
             )
         return hold
 
-    def _actual(self, hold: Hold, request: SettleRequest) -> int:
+    def _actual(self, hold: Hold, request: SettleRequest) -> Amount:
         tokens = (request.input_tokens, request.output_tokens)
         if request.cost_usd is not None and tokens == (None, None):
-            return _usd(request.cost_usd)
+            # Its tokens are not told: they stay posted as they are.
+            return Amount(_usd(request.cost_usd), (hold.settled or hold.terms.amount).tokens)
         if request.cost_usd is not None or tokens == (None, None):
             raise Permanent(
                 "A settlement needs either `$.cost_usd` or `$.input_tokens` and `$.output_tokens`.",
                 fix='Send {"cost_usd": "0.0123"} or {"input_tokens": 900, "output_tokens": 250}.',
             )
+        input_, output = request.input_tokens or 0, request.output_tokens or 0
         price = self._quotes.price(hold.terms.provider, hold.terms.model, hold.terms.created)
-        if price is None:
+        if price is not None:
+            return Amount(price.cost(input_, output), input_ + output)
+        if hold.terms.amount.usd:
             raise Permanent(f"No price is known for model {hold.terms.model!r}.", fix="Send `$.cost_usd` instead.")
-        return price.cost(request.input_tokens or 0, request.output_tokens or 0)
+        # It was never held in USD either.
+        return Amount(0, input_ + output)
 
 
 class _Asked(NamedTuple):

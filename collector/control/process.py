@@ -1,81 +1,27 @@
-"""Data directory, inherited sockets and settings → a running owner. The wiring of this process.
+"""Data directory, inherited sockets and settings → a running owner.
 
 Start order: state and limits are restored before the first question is answered. Stop order:
-the door closes, running requests finish, everything recorded is committed. A fatal error stops
-nothing in order, because what memory says is then not to be trusted.
+the doors close, running requests finish, everything recorded is committed. When the state fails,
+everything that rests on it is thrown away and restored by the code of a start, again and again until
+that works, while a stand-in answers. Any other fatal error ends the process.
 """
 
 import asyncio
-import logging
+import contextlib
 import socket
-import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
 
-import msgspec
-
-from collector.access.bootstrap import access_path, governance_path
-from collector.access.keys import Credential, KeyStore
-from collector.control.commit import Committer
-from collector.control.corrections import CorrectionBook
-from collector.control.credentials import Credentials
-from collector.control.doors.agents import AgentPages
-from collector.control.doors.api import Api
-from collector.control.doors.config import Config
-from collector.control.doors.operators import OperatorPages, Operators
-from collector.control.doors.request import Route
-from collector.control.followers import GovernanceFollower, KeyFollower
-from collector.control.ingest import Bell, IngestDoor, Seals
-from collector.control.ingest import Parts as IngestParts
-from collector.control.owner import Limits, Owner, Parts
-from collector.control.quotes import Quotes
-from collector.control.repeats import Repeats
-from collector.governance.budgets import Budgets
-from collector.governance.budgets import Config as BudgetsConfig
-from collector.http import HttpServer, address, bind
-from collector.pricing.config import Settings as PricingSettings
-from collector.processors.price_book import price_book
-from collector.state.rows import Group, Keep
-from collector.state.store import State
+from collector.control.outage.trouble import Trouble
+from collector.control.wiring.house import House, Outside, Settings, build
+from collector.control.wiring.running import Running, background, durable_kills, restore
+from collector.control.wiring.served import served, stand_in
+from collector.state.store import State, StoreFailed
 from schemas.errors import Fatal, Retryable, SpanwardError
 
-_LOG = logging.getLogger("spanward.control")
-# Holds expire by the second; anything a caller can see is brought up to date when it is asked for.
-_TICK_S = 0.1
-_PRUNE_S = 60.0
-
-
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the parent process tells this one on its standard input."""
-
-    control: Config = Config()
-    budgets: BudgetsConfig = BudgetsConfig()
-    pricing: PricingSettings = PricingSettings()
-    dedupe_keys: int
-    operator_token: str
-
-
-class Running(NamedTuple):
-    """The parts that live as long as the process."""
-
-    parts: Parts
-    owner: Owner
-    corrections: CorrectionBook
-    keys: KeyStore
-    seals: Seals
-    door: IngestDoor
-    keys_follower: KeyFollower
-    governance: GovernanceFollower
-
-
-class Outside(NamedTuple):
-    """Connections to ingest, what ends the process, and who is told the URL once questions are answered."""
-
-    connections: list[socket.socket]
-    stop: asyncio.Event
-    announce: Callable[[str], None]
+# How long a state that failed is left alone before it is tried again.
+_RETRY_S = 1.0
 
 
 async def run(data_dir: Path, settings: Settings, outside: Outside) -> None:
@@ -84,143 +30,103 @@ async def run(data_dir: Path, settings: Settings, outside: Outside) -> None:
     Raises `ConfigError` for what the operator must mend, `Fatal` when memory and disk may differ.
     """
     with ExitStack() as stack:
-        listener = bind(settings.control.endpoint, setting="extensions.control.endpoint")
-        stack.callback(listener.close)
-        running = _restore(data_dir, settings, stack)
+        house = build(data_dir, settings, outside, stack)
         try:
             async with asyncio.TaskGroup() as tasks:
-                await _serve(running, settings, outside, _Loop(listener, tasks))
+                watching = tasks.create_task(house.trouble.wait())
+                listening = [tasks.create_task(_listen(house, each)) for each in outside.connections]
+                await _live(house)
+                for task in (watching, *listening):
+                    task.cancel()
         except* SpanwardError as errors:
             raise _first(errors) from errors
 
 
-class _Loop(NamedTuple):
-    """The open port, and the tasks that share one fate."""
-
-    listener: socket.socket
-    tasks: asyncio.TaskGroup
+async def _listen(house: House, connection: socket.socket) -> None:
+    await house.line.serve(connection)
+    house.outside.stop.set()
 
 
-async def _serve(running: Running, settings: Settings, outside: Outside, loop: _Loop) -> None:
-    committer, tasks = running.parts.committer, loop.tasks
-    committer.on_durable = running.door.committed
+async def _live(house: House) -> None:
+    """One owner after the other: the next begins where the state of the last could not be written."""
+    stop = house.outside.stop
+    while not stop.is_set():
+        try:
+            await _own(house)
+        except (StoreFailed, Retryable) as error:
+            # Nobody has been told anything yet: a start says what is wrong, and the operator starts again.
+            if not house.front.is_open:
+                raise
+            house.stand_in.take_over(error)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _RETRY_S)
+    house.seals.close()
+    await house.front.close()
+
+
+async def _own(house: House) -> None:
+    """Restore, and answer until `stop`; raises `StoreFailed` once memory is ahead of the disk."""
+    with ExitStack() as stack:
+        state = await asyncio.to_thread(_open, house)
+        stack.callback(state.close)
+        running = restore(house, state)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                await _serve(house, running, tasks)
+        except* SpanwardError as errors:
+            raise _first(errors) from errors
+        finally:
+            house.line.shut()
+            house.stand_in.heed(durable_kills(running))
+            house.front.fall_back()
+            running.hub.close()
+            await running.parts.committer.abandon()
+            await running.notices.stop()
+
+
+async def _serve(house: House, running: Running, tasks: asyncio.TaskGroup) -> None:
+    committer, trouble = running.parts.committer, Trouble()
+    committer.on_durable = running.durable
     tasks.create_task(committer.run())
-    recheck_ns = settings.control.key_recheck.ns
-    credentials = Credentials(running.keys.authenticate, recheck_ns=recheck_ns, clock=time.time_ns)
-    routes = _routes(running, settings, credentials.of)
-
-    def on_fatal(error: Exception) -> None:
-        tasks.create_task(_fail(error))
-
-    # What changed while nobody looked is recorded before the first question is answered.
+    # What changed while nobody looked, and what was answered, is recorded before the first question.
     await running.keys_follower.poll()
+    await running.switch.mirror()
+    await house.stand_in.hand_over(running.parts)
     await committer.durable()
-    server = HttpServer(Api(routes, on_fatal=on_fatal), loop.listener)
-    await server.start()
-    background = [tasks.create_task(each) for each in _background(running, settings, outside)]
-    outside.announce(f"http://{address(loop.listener)}")
-    await outside.stop.wait()
-    running.seals.close()
-    await server.stop()
-    for task in background:
+    await house.front.show(served(house, running, trouble.tell), stand_in(house, running))
+    house.line.open(running.door, trouble.tell)
+    beside = [tasks.create_task(each) for each in (trouble.wait(), *background(house, running))]
+    await house.stand_in.hand_over_rest(running.parts)
+    await house.outside.stop.wait()
+    house.seals.close()
+    running.hub.close()
+    await house.front.close()
+    await running.notices.stop()
+    for task in beside:
         task.cancel()
     committer.stop()
 
 
-def _routes(running: Running, settings: Settings, authenticate: Callable[[str], Credential]) -> list[Route]:
-    """Everything the endpoint serves."""
-    operators = Operators(authenticate, settings.operator_token)
-    return [
-        *AgentPages(running.owner, authenticate, settings.control).routes(),
-        *OperatorPages(running.corrections, running.seals, operators, settings.control).routes(),
-    ]
-
-
-def _restore(data_dir: Path, settings: Settings, stack: ExitStack) -> Running:
-    """Everything as it was when the last group became durable, under the limits of now."""
-    control, clock = settings.control, time.time_ns
-    state = State(data_dir / "state" / "state.db")
-    stack.callback(state.close)
-    keys = KeyStore(access_path(data_dir), clock=clock)
-    stack.callback(keys.close)
-    budgets = Budgets(settings.budgets, Group())
-    budgets.restore(state.open_holds(), state.crossings(budgets.horizon(clock())))
-    repeats = Repeats(state.decisions(), keep_ns=control.idempotency_window.ns, most=control.max_idempotency_keys)
-    committer = Committer(state, budgets)
-    book = price_book(settings.pricing, settings.budgets)
-    parts = Parts(state, budgets, committer, Quotes(book, settings.budgets), repeats)
-    limits = Limits(control.answer_ttl.ns, control.max_outbox_events)
-    owner = Owner(parts, limits, clock=clock)
-    corrections = CorrectionBook(parts, owner, limits, clock=clock)
-    governance = GovernanceFollower(governance_path(data_dir), owner, parts, clock=clock)
-    governance.start()
-    bell = Bell()
-    seals = Seals(bell, now_ms=clock() // 10**6)
-    ingest = IngestParts(state, budgets, committer, owner, seals, bell)
-    door = IngestDoor(ingest, clock=clock)
-    return Running(parts, owner, corrections, keys, seals, door, KeyFollower(keys, state, committer), governance)
-
-
-def _background(running: Running, settings: Settings, outside: Outside) -> list[Coroutine[None, None, None]]:
-    """What runs beside the endpoint."""
-    parts, owner = running.parts, running.owner
-    follow_s = settings.control.follow_interval.seconds
-
-    async def ingest(connection: socket.socket) -> None:
-        await running.door.serve(connection)
-        outside.stop.set()
-
-    async def tick() -> None:
-        while owner.tick():
-            await parts.committer.durable()
-        await parts.committer.durable()
-
-    async def prune() -> None:
-        now = time.time_ns()
-        parts.budgets.forget_windows(now)
-        parts.committer.prune(_keep(settings, parts.budgets, now))
-
-    return [
-        *(ingest(connection) for connection in outside.connections),
-        _every(_TICK_S, tick),
-        _every(_PRUNE_S, prune),
-        _every(follow_s, running.keys_follower.poll),
-        _every(follow_s, running.governance.poll),
-    ]
-
-
-def _keep(settings: Settings, budgets: Budgets, now: int) -> Keep:
-    control = settings.control
-    open_ns = settings.budgets.hold_ttl.ns + settings.budgets.span_grace.ns
-    return Keep(
-        spends_since=budgets.horizon(now),
-        entries_since=now - max(control.entry_retention.ns, open_ns),
-        decisions_since=now - control.idempotency_window.ns,
-        decisions=control.max_idempotency_keys,
-        dedupe_keys=settings.dedupe_keys,
-    )
-
-
-async def _every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        await asyncio.sleep(seconds)
+def _open(house: House) -> State:
+    state = State(house.data_dir / "state" / "state.db")
+    if house.stand_in.stands_in:
         try:
-            await step()
-        except Retryable as error:
-            _LOG.warning("%s", error.diagnostics())
-
-
-async def _fail(error: Exception) -> None:
-    if isinstance(error, Fatal):
-        raise error
-    raise Fatal(
-        f"Answering a request failed: {error!r}.", fix="Start again; if it repeats, report the message."
-    ) from error
+            state.rewrite_log()
+        except StoreFailed:
+            state.close()
+            raise
+    return state
 
 
 def _first(errors: BaseExceptionGroup[SpanwardError]) -> SpanwardError:
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, SpanwardError)
-    return error
+    """The error that matters: a bug before a state that failed, and both before what these two bring with them."""
+    found = sorted(_leaves(errors), key=lambda error: (not isinstance(error, Fatal), isinstance(error, StoreFailed)))
+    return found[0]
+
+
+def _leaves(errors: BaseExceptionGroup[SpanwardError]) -> Iterator[SpanwardError]:
+    for error in errors.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

@@ -1,6 +1,7 @@
-"""(request, price book) → the most a call can cost.
+"""(request, price book) → the most a call can cost and use.
 
-Worst case: all input uncached and all the output it may produce. Integers only; equal to
+Worst case: all input uncached and all the output it may produce; what of it is held is left to
+`governance.sizes`. Integers only; equal to
 `UnitPrices.cost_nano` to the nano-USD, and from the same list, overlay and names as the cost that
 settles the hold. A call of a priced model is never quoted at nothing, so that an exhausted budget
 refuses it whatever tokens it claims.
@@ -8,8 +9,9 @@ refuses it whatever tokens it claims.
 
 from collections.abc import Callable
 
-from collector.governance.budgets import Config
-from collector.governance.decide import COSTED_ACTIONS, Quote
+from collector.governance.config import Config
+from collector.governance.decide import COSTED_ACTIONS
+from collector.governance.sizes import Quote
 from collector.pricing.book import PriceBook
 from collector.pricing.overlay import Asked
 from collector.pricing.unit_prices import Tokens, UnitPrices
@@ -47,18 +49,19 @@ class Quotes:
         self._prices: dict[str, Price] = {}
 
     def quote(self, request: DecisionRequest, now_ns: int) -> Quote | None:
-        """The quote of a request; `None` when it has no model cost or no known price."""
+        """The quote of a request; `None` when it has no model cost. Without a known price it costs nothing."""
         if request.action not in COSTED_ACTIONS:
-            return None
-        price = self.price(request.provider, request.model, now_ns)
-        if price is None:
             return None
         basis: HoldBasis = "worst_case"
         output = request.max_output_tokens
         if output is None:
             basis, output = "default_output", self._config.default_max_output_tokens
+        tokens = max(1, request.input_tokens + output)
+        price = self.price(request.provider, request.model, now_ns)
+        if price is None:
+            return Quote(0, tokens, basis, "unknown", "")
         amount = 0 if price.free else max(1, price.cost(request.input_tokens, output))
-        return Quote(amount, basis, price.basis, price.digest)
+        return Quote(amount, tokens, basis, price.basis, price.digest)
 
     def price(self, provider: str, model: str, now_ns: int) -> Price | None:
         """The price of a model now, or the fallback price where the configuration wants one."""

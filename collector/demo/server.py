@@ -23,6 +23,7 @@ DOORS = (
     "receivers.otlp.protocols.http.endpoint",
     "receivers.otlp.protocols.grpc.endpoint",
     "extensions.control.endpoint",
+    "extensions.control.grpc_endpoint",
     "extensions.health_check.endpoint",
     "service.telemetry.metrics.endpoint",
 )

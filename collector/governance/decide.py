@@ -1,8 +1,8 @@
 """(request, quote, budgets as they stand) → verdict with reasons. Pure: the same question gets the same answer.
 
-The judges speak in order and the first that refuses ends it; today they are the price and the
-budgets, after the credential that `control` has checked. Invariant: every answer names the rule
-that spoke, says why in a sentence, and a refusal says how to mend it.
+The judges speak in order and the first that refuses ends it; today they are the default budget, the
+price and the budgets, after the credential that `control` has checked. Invariant: every answer names
+the rule that spoke, says why in a sentence, and a refusal says how to mend it.
 
 Taking the hold is left to the owner, and arithmetic on budgets to `budgets`.
 """
@@ -10,27 +10,20 @@ Taking the hold is left to the owner, and arithmetic on budgets to `budgets`.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from collector.governance.budgets import Config
+from collector.governance.config import Config
 from collector.governance.counters import Counter
+from collector.governance.limits import governance_file
+from collector.governance.sizes import Quote
 from collector.governance.windows import utc_text
-from schemas.control import DecisionRequest, HoldBasis, Reason, Verdict
-from schemas.money import format_usd
+from schemas.control import DecisionRequest, Reason, Verdict
+from schemas.money import format_usd, worded
 
 # The actions that cost model usage. Others are allowed and recorded, and hold nothing.
 COSTED_ACTIONS = frozenset({"llm.call"})
 
 
-class Quote(NamedTuple):
-    """What a call may cost at most, nano-USD, and how that was found."""
-
-    amount: int
-    basis: HoldBasis
-    pricing: str
-    digest: str
-
-
 class Question(NamedTuple):
-    """Everything a verdict depends on. `quote` is `None` when the price is unknown or nothing is priced."""
+    """Everything a verdict depends on. `quote` is `None` for an action that has no model cost."""
 
     agent: str
     request: DecisionRequest
@@ -38,7 +31,9 @@ class Question(NamedTuple):
     limited: Sequence[Counter]
     """Budgets with a limit above the agent."""
     exceeded: Sequence[Counter]
-    """Budgets the quote does not fit into."""
+    """Budgets that refuse the quote."""
+    warned: Sequence[Counter] = ()
+    """Budgets it does not fit into either, and that only say so."""
 
 
 class Judgement(NamedTuple):
@@ -50,32 +45,51 @@ class Judgement(NamedTuple):
 
 def decide(question: Question, config: Config) -> Judgement:
     """Judge one question."""
-    if question.request.action not in COSTED_ACTIONS:
+    quote = question.quote
+    if quote is None:
         return Judgement("allow", [Reason("action.free", f"{question.request.action} has no model cost.")])
-    if question.quote is None:
-        return _unpriced(question, config)
+    if config.default_budget == "deny" and not question.limited:
+        return Judgement("deny", [_missing(question.agent)])
+    unknown = None if quote.priced else _unpriced(question, config)
+    if unknown is not None and unknown.fix:
+        return Judgement("deny", [unknown])
     if question.exceeded:
-        return Judgement("deny", [_over(counter, question.quote) for counter in question.exceeded])
-    return Judgement("allow", [_within(question, question.quote)])
+        return Judgement("deny", [_over(counter, quote) for counter in question.exceeded])
+    if question.warned:
+        return Judgement("allow", [_over(counter, quote) for counter in question.warned])
+    return Judgement("allow", [unknown or _within(question, quote)])
 
 
-def _unpriced(question: Question, config: Config) -> Judgement:
-    request = question.request
-    what = f"No price is known for {_named(request)}"
+def _missing(agent: str) -> Reason:
+    return Reason(
+        "budget.missing",
+        f"Neither {agent} nor a scope above it has a budget, and processors.budgets.default_budget is deny.",
+        f"Write a limit below budgets: in {governance_file(agent)}, or in the file of its tenant, organisation or of "
+        "the platform.",
+    )
+
+
+def _unpriced(question: Question, config: Config) -> Reason | None:
+    """What the missing price means: a reason with a fix refuses; `None` where tokens alone are held."""
+    what = f"No price is known for {_named(question.request)}"
     if not question.limited:
-        reason = Reason("price.unknown", f"{what}; no budget applies to {question.agent}, so nothing is held.")
-        return Judgement("allow", [reason])
-    scopes = ", ".join(dict.fromkeys(counter.scope for counter in question.limited))
+        return Reason("price.unknown", f"{what}; no budget applies to {question.agent}, so nothing is held.")
+    in_usd = [counter for counter in question.limited if counter.unit == "usd"]
+    if not in_usd:
+        return None
+    scopes = ", ".join(dict.fromkeys(counter.scope for counter in in_usd))
     if config.on_unknown_price == "allow":
-        reason = Reason("price.unknown", f"{what}; on_unknown_price is allow, so nothing is held against {scopes}.")
-        return Judgement("allow", [reason])
+        return Reason("price.unknown", f"{what}; on_unknown_price is allow, so no USD is held against {scopes}.")
+    enforced = ", ".join(dict.fromkeys(counter.scope for counter in in_usd if counter.mode == "enforce"))
+    if not enforced:
+        return Reason("price.unknown", f"{what}; the budgets of {scopes} are not enforced, so no USD is held.")
+    request = question.request
     mend = "Check the spelling of model and provider" if request.model else "Name the model and its provider"
-    reason = Reason(
+    return Reason(
         "price.unknown",
-        f"{what}, and a budget applies to {scopes}.",
+        f"{what}, and a budget applies to {enforced}.",
         f"{mend}, or set processors.budgets.on_unknown_price to fallback (which holds fallback_price) or allow.",
     )
-    return Judgement("deny", [reason])
 
 
 def _named(request: DecisionRequest) -> str:
@@ -85,28 +99,26 @@ def _named(request: DecisionRequest) -> str:
 
 
 def _over(counter: Counter, quote: Quote) -> Reason:
-    left = "no USD" if counter.remaining <= 0 else f"{format_usd(counter.remaining)} USD"
+    """Why a budget has no room; one that is not enforced lets the call pass, and has nothing to mend."""
+    unit = "USD" if counter.unit == "usd" else "tokens"
+    left = f"no {unit}" if counter.remaining <= 0 else worded(counter.unit, counter.remaining)
+    may = f"cost {format_usd(quote.amount)} USD" if counter.unit == "usd" else f"use {quote.tokens} tokens"
+    message = (
+        f"The {counter.window} budget of {counter.scope} has {left} left of {worded(counter.unit, counter.most)}, "
+        f"and this call may {may}. It resets at {utc_text(counter.end)}."
+    )
+    if counter.mode != "enforce":
+        return Reason(f"budget.warn.{counter.name}", f"{message} Its mode is {counter.mode}, so the call is allowed.")
     return Reason(
-        f"budget.{counter.window}.{counter.scope}",
-        f"The {counter.window} budget of {counter.scope} has {left} left of {format_usd(counter.cap)} USD, "
-        f"and this call may cost {format_usd(quote.amount)} USD. It resets at {utc_text(counter.end)}.",
-        f"Wait for the reset, ask for fewer max_output_tokens, or raise budgets.{counter.window}.usd in "
+        f"budget.{counter.name}",
+        message,
+        f"Wait for the reset, ask for fewer max_output_tokens, or raise budgets.{counter.window}.{counter.unit} in "
         f"{governance_file(counter.scope)}.",
     )
 
 
 def _within(question: Question, quote: Quote) -> Reason:
+    if not quote.priced:
+        return Reason("budget.within", f"{quote.tokens} tokens fit every budget above {question.agent}.")
     price = "" if quote.pricing == "exact" else f", at the {quote.pricing} price"
     return Reason("budget.within", f"{format_usd(quote.amount)} USD fit every budget above {question.agent}{price}.")
-
-
-def governance_file(scope: str) -> str:
-    """The file that holds a scope's limits, as the operator sees it."""
-    org, *below = scope.split("/")
-    match below:
-        case []:
-            return f"governance/{org}/org.yaml"
-        case [tenant]:
-            return f"governance/{org}/{tenant}/tenant.yaml"
-        case _:
-            return f"governance/{org}/{below[0]}/agents/{below[-1]}.yaml"

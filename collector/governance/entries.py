@@ -7,13 +7,13 @@ from importlib.metadata import version
 
 import msgspec
 
-from collector.governance.counters import Account, Counter
+from collector.governance.counters import NOTHING, Account, Amount, Counter
 from collector.governance.holds import Hold
 from collector.governance.windows import utc_text
-from collector.state.rows import Row
+from collector.state.rows import Increase, Row
 from schemas.control import Decision, DecisionRequest, HoldView, Reason
-from schemas.ids import AgentPath, new_id
-from schemas.money import format_usd
+from schemas.ids import PLATFORM, AgentPath, new_id
+from schemas.money import amount_text, format_usd, worded
 from schemas.tables import EntryKind
 
 SOFTWARE_VERSION = version("spanward")
@@ -46,6 +46,7 @@ class DecisionDetail(msgspec.Struct, frozen=True):
     reasons: list[Reason]
     hold: HoldView | None
     quote_nano_usd: int | None
+    quote_tokens: int | None
     pricing_basis: str
     price_digest: str
     policy_digest: str
@@ -61,7 +62,7 @@ def decision_entry(account: Account, credential_id: str, decision: Decision, tol
     row["credential_id"] = credential_id
     row["decision_id"] = decision.decision_id
     row["action"] = request.action
-    row["subject"] = request.model or request.labels.get("tool", "")
+    row["subject"] = request.model or request.tool or request.labels.get("tool", "")
     row["outcome"] = decision.verdict
     row["message"] = decision.reasons[0].message
     row["detail"] = detail(told)
@@ -80,9 +81,12 @@ def hold_entry(hold: Hold, kind: str, at_ns: int, *, actor: str) -> Row:
     row["detail"] = detail(
         {
             "model": hold.terms.model,
-            "amount_usd": format_usd(hold.terms.amount),
-            "settled_usd": None if hold.settled is None else format_usd(hold.settled),
-            "overdraw_usd": format_usd(hold.overdraw),
+            "amount_usd": format_usd(hold.terms.amount.usd),
+            "settled_usd": None if hold.settled is None else format_usd(hold.settled.usd),
+            "overdraw_usd": format_usd(hold.overdraw.usd),
+            "tokens": hold.terms.amount.tokens,
+            "settled_tokens": None if hold.settled is None else hold.settled.tokens,
+            "overdraw_tokens": hold.overdraw.tokens,
             "settled_by": hold.settled_by,
             "estimated": hold.settled_by == "expiry",
         }
@@ -92,14 +96,15 @@ def hold_entry(hold: Hold, kind: str, at_ns: int, *, actor: str) -> Row:
 
 def crossing_entry(counter: Counter, threshold: int, at_ns: int) -> Row:
     """A budget reached a threshold of its limit."""
+    unit = counter.unit
     row = entry(EntryKind.CROSSING, at_ns, actor=BUDGETS)
-    row.update(zip(("org", "tenant", "agent"), counter.scope.split("/"), strict=False))
+    row |= _owner(counter.scope)
     row["action"] = "budget.crossed"
-    row["subject"] = f"budget.{counter.window}.{counter.scope}"
+    row["subject"] = f"budget.{counter.name}"
     row["outcome"] = str(threshold)
     row["message"] = (
-        f"The {counter.window} budget of {counter.scope} reached {threshold} %: {format_usd(counter.settled)} USD "
-        f"settled and {format_usd(counter.held)} USD held of {format_usd(counter.cap)} USD."
+        f"The {counter.window} budget of {counter.scope} reached {threshold} %: {worded(unit, counter.settled)} "
+        f"settled and {worded(unit, counter.held)} held of {worded(unit, counter.most)}."
     )
     row["detail"] = detail(
         {
@@ -107,13 +112,48 @@ def crossing_entry(counter: Counter, threshold: int, at_ns: int) -> Row:
             "window": counter.window,
             "window_start": utc_text(counter.start),
             "resets_at": utc_text(counter.end),
+            "unit": unit,
+            "mode": counter.mode,
             "threshold": threshold,
-            "limit_usd": format_usd(counter.cap),
-            "settled_usd": format_usd(counter.settled),
-            "held_usd": format_usd(counter.held),
+            f"limit_{unit}": amount_text(unit, counter.most),
+            f"settled_{unit}": amount_text(unit, counter.settled),
+            f"held_{unit}": amount_text(unit, counter.held),
         }
     )
     return row
+
+
+def increase_entry(increase: Increase, at_ns: int, *, ended: bool = False) -> Row:
+    """A limit is higher for a while, or that while is over."""
+    scope, window, until = increase.scope, increase.window, utc_text(increase.until)
+    more = " and ".join(worded(u, n) for u, n in (("usd", increase.usd), ("tokens", increase.tokens)) if n)
+    row = entry(EntryKind.GOVERNANCE, at_ns, actor=BUDGETS if ended else increase.actor)
+    row |= _owner(scope)
+    row["action"] = "budget.increase_ended" if ended else "budget.increase"
+    row["subject"] = f"budget.{window}.{scope}"
+    row["outcome"] = "ok"
+    row["message"] = (
+        f"The increase of the {window} budget of {scope} by {more} has ended."
+        if ended
+        else f"The {window} budget of {scope} is {more} higher until {until}: {increase.reason}"
+    )
+    row["detail"] = detail(
+        {
+            "id": increase.id,
+            "usd": format_usd(increase.usd),
+            "tokens": increase.tokens,
+            "since": utc_text(increase.since),
+            "until": until,
+            "actor": increase.actor,
+            "reason": increase.reason,
+        }
+    )
+    return row
+
+
+def _owner(scope: str) -> Row:
+    """The columns that say whose a scope is; the platform is nobody's."""
+    return {} if scope == PLATFORM else dict(zip(("org", "tenant", "agent"), scope.split("/"), strict=False))
 
 
 def detail(value: object) -> str:
@@ -122,19 +162,20 @@ def detail(value: object) -> str:
 
 
 def _hold_message(hold: Hold) -> str:
-    amount = format_usd(hold.terms.amount)
+    amount = _said(hold.terms.amount)
     match hold.state, hold.settled_by:
         case "settled", "span":
-            return f"Settled at {_settled(hold)} USD by the span of its call; {amount} USD were held."
+            return f"Settled at {_said(hold.settled)} by the span of its call; {amount} were held."
         case "settled", _:
-            return f"Settled at {_settled(hold)} USD by its client; {amount} USD were held."
+            return f"Settled at {_said(hold.settled)} by its client; {amount} were held."
         case "void", _:
-            return f"Voided by its client; {amount} USD are free again."
+            return f"Voided by its client; {amount} are free again."
         case "expired", "expiry":
-            return f"Expired without an answer; {amount} USD are posted as estimated until its span arrives."
+            return f"Expired without an answer; {amount} are posted as estimated until its span arrives."
         case _:
-            return f"Expired without an answer; {amount} USD are free again."
+            return f"Expired without an answer; {amount} are free again."
 
 
-def _settled(hold: Hold) -> str:
-    return format_usd(hold.settled or 0)
+def _said(amount: Amount | None) -> str:
+    usd, tokens = amount or NOTHING
+    return f"{format_usd(usd)} USD and {tokens} tokens"

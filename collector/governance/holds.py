@@ -10,10 +10,10 @@ Which transition is allowed is here; what it does to budgets is left to `budgets
 """
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from collector.governance.counters import Account
+from collector.governance.counters import NOTHING, Account, Amount
 from collector.state.rows import HoldRow, HoldStatus, SettledBy, StoredHold
 from schemas.control import HoldBasis
 
@@ -22,7 +22,7 @@ _DEADLINES_MIN = 1024
 
 
 class Terms(NamedTuple):
-    """What a hold is made of. Times in Unix ns, amount in nano-USD."""
+    """What a hold is made of. Times in Unix ns."""
 
     id: str
     decision_id: str
@@ -30,13 +30,13 @@ class Terms(NamedTuple):
     provider: str
     model: str
     basis: HoldBasis
-    amount: int
+    amount: Amount
     created: int
     expires: int
 
 
 class Call(NamedTuple):
-    """A metered call as ingest saw it, for finding its hold."""
+    """A metered call as ingest saw it, for finding its hold. `None` is what nobody knows of it."""
 
     model: str
     request_model: str
@@ -44,34 +44,38 @@ class Call(NamedTuple):
     start_time: int
     end_time: int
     received_time: int
-    cost: int
+    cost: int | None
+    tokens: int | None = None
+    entry_id: str = ""
 
 
 class Hold:
     """One hold. Changed only by `Budgets`."""
 
-    __slots__ = ("account", "changes", "deadline", "final", "settled", "settled_by", "state", "terms")
+    __slots__ = ("account", "changes", "deadline", "final", "overdraw", "settled", "settled_by", "state", "terms")
 
     def __init__(self, account: Account, terms: Terms) -> None:
         self.account = account
         self.terms = terms
         self.state: HoldStatus = "held"
-        self.settled: int | None = None
+        self.settled: Amount | None = None
         self.settled_by: SettledBy = ""
+        self.overdraw = NOTHING
+        """What the call used beyond what was set aside for it when that became known."""
         self.changes = 0
         self.final = False
         self.deadline = terms.expires
         """When time changes it next: its expiry, then the end of its wait for a span."""
 
     @property
-    def overdraw(self) -> int:
-        """What the call cost beyond what was held for it."""
-        return max(0, (self.settled or 0) - self.terms.amount)
+    def held(self) -> Amount:
+        """What it takes out of its budgets now, beside what it settled."""
+        return self.terms.amount if self.state == "held" else NOTHING
 
     @property
-    def held(self) -> int:
-        """What it takes out of its budgets now, beside what it settled."""
-        return self.terms.amount if self.state == "held" else 0
+    def claim(self) -> Amount:
+        """What it takes out of its budgets now in all."""
+        return self.held if self.settled is None else self.settled
 
     def row(self) -> HoldRow:
         """The hold as it is stored."""
@@ -88,18 +92,20 @@ class Hold:
             terms.basis,
             terms.created,
             terms.expires,
-            terms.amount,
+            *terms.amount,
         )
 
 
 def restored(account: Account, stored: StoredHold, span_grace_ns: int) -> Hold:
     """A stored hold, back in memory."""
-    made, change = stored
+    made, change, overdraw = stored
     who = (made.id, made.decision_id, made.credential_id)
-    hold = Hold(account, Terms(*who, made.provider, made.model, made.basis, made.amount, made.created, made.expires))
+    amount = Amount(made.amount, made.tokens)
+    hold = Hold(account, Terms(*who, made.provider, made.model, made.basis, amount, made.created, made.expires))
     if change is not None:
-        hold.state, hold.settled, hold.settled_by = change.state, change.settled, change.settled_by
-        hold.changes, hold.final = change.number, bool(change.final)
+        settled = None if change.settled is None else Amount(change.settled, change.settled_tokens or 0)
+        hold.state, hold.settled, hold.settled_by = change.state, settled, change.settled_by
+        hold.changes, hold.final, hold.overdraw = change.number, bool(change.final), Amount(*overdraw)
         hold.deadline = change.recorded_time + span_grace_ns
     return hold
 
@@ -152,6 +158,17 @@ class HoldBook:
     def agents(self) -> set[str]:
         """Agents (ORG/TENANT/AGENT) with a hold that waits for its span."""
         return {agent for agent, _ in self._waiting}
+
+    def waiting(self) -> Iterable[tuple[str, str]]:
+        """Agent and model of the holds that wait for their span."""
+        return self._waiting.keys()
+
+    def covers(self, agent: str, model: str, at_ns: int, tolerance_ns: int) -> bool:
+        """Whether a hold that waits for its span was in force at that time."""
+        return any(
+            hold.terms.created - tolerance_ns <= at_ns <= hold.terms.expires + tolerance_ns
+            for hold in reversed(self._waiting.get((agent, model), {}).values())
+        )
 
     def match(self, agent: str, call: Call, tolerance_ns: int) -> Hold | None:
         """The hold a call settles: the one of its decision; without a decision the oldest of agent and model.

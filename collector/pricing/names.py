@@ -96,6 +96,19 @@ class Names:
             found = self._cache[key] = self._resolve(*key)
         return found
 
+    def maker_id(self, model: str) -> str:
+        """The id its maker's price list has for a bare name; "" when nobody claims it."""
+        maker = self._vendor(model)
+        found = self._find(maker, model) if maker else None
+        return found.id if found else ""
+
+    def known(self, model: str) -> bool:
+        """Whether the inventory declares a model by this name, or any provider of the price list sells one."""
+        lower = model.lower()
+        return any(lower in (each.name.lower(), each.model.lower()) for _, _, each in self._deployments) or any(
+            provider.find_model(lower, all_providers=self._providers) for provider in self._providers
+        )
+
     def _resolve(self, provider: str, model: str, server_address: str) -> Resolved:
         if max(map(len, (provider, model, server_address))) > self.longest:
             return Resolved(provider, model, "")

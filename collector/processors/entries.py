@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.columns import constant, mark, numpy_of
+from collector.pricing.rate import MAX_TOKENS
 from schemas.tables import LEDGER_SCHEMA, EntryKind
 
 ENTRY_SCHEMA = pa.schema([field for field in LEDGER_SCHEMA if field.name != "seq"])
@@ -64,30 +65,47 @@ def row_entries(rows: Iterable[Mapping[str, object]]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema=ENTRY_SCHEMA)
 
 
-def costed(booked: pa.Table) -> pa.Table:
-    """The rows with a known cost: what budgets hear of. A reversal's is negative."""
-    return booked.filter(pc.is_valid(booked["cost_nano_usd"]))
+def weighed(booked: pa.Table) -> pa.Table:
+    """The rows with a known cost or billed tokens, and `tokens`: what budgets hear of. A reversal's are negative.
+
+    Tokens are all input and all output; null when the emitter told of neither, or another row is billed.
+    """
+    billed = pc.not_equal(pc.fill_null(booked["call_count"], 0), 0)
+    told = pc.and_(billed, pc.or_(pc.is_valid(booked["input_tokens"]), pc.is_valid(booked["output_tokens"])))
+    tokens = pc.add(_bounded_tokens(booked["input_tokens"]), _bounded_tokens(booked["output_tokens"]))
+    booked = booked.append_column("tokens", pc.if_else(told, tokens, None))
+    return booked.filter(pc.or_(pc.is_valid(booked["cost_nano_usd"]), told))
+
+
+def _bounded_tokens(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Counts that add up inside 64 bits, however many a forged span claims."""
+    return pc.max_element_wise(pc.min_element_wise(pc.fill_null(column, 0), MAX_TOKENS), -MAX_TOKENS)
 
 
 def spends(calls: pa.Table) -> bytes:
-    """Sums of the cost by agent and 15-minute slot of the call's own time (`schemas.booking.Booking`).
+    """Sums of cost and tokens by agent and 15-minute slot of the call's own time (`schemas.booking.Booking`).
 
     Every time zone's days begin on a multiple of 15 minutes UTC, so the owner can place a slot in any
     tenant's window without seeing the calls.
     """
     slot = pc.multiply(pc.divide(calls["event_time"], SLOT_NS), SLOT_NS)
-    calls = calls.select(["org", "tenant", "agent", "cost_nano_usd"]).append_column("slot_time", slot)
-    summed = calls.group_by(["org", "tenant", "agent", "slot_time"]).aggregate(
-        [("cost_nano_usd", "sum"), ("cost_nano_usd", "count")]
+    by = ["org", "tenant", "agent", "slot_time"]
+    calls = calls.append_column("slot_time", slot).select([*by, "cost_nano_usd", "tokens"])
+    for place, name in enumerate(("cost_nano_usd", "tokens"), start=len(by)):
+        calls = calls.set_column(place, name, pc.fill_null(calls[name], 0))
+    summed = calls.group_by(by).aggregate([("cost_nano_usd", "sum"), ("tokens", "sum"), ("tokens", "count")])
+    renamed = summed.select([*by, "cost_nano_usd_sum", "tokens_sum", "tokens_count"])
+    return _stream(renamed.rename_columns([*by, "cost_nano_usd", "tokens", "calls"]))
+
+
+def metered_calls(calls: pa.Table) -> bytes:
+    """One row a call that was weighed, for the owner to hold against its decisions (`schemas.booking.Booking`)."""
+    owner, ids, times = (
+        ["org", "tenant", "agent"],
+        ["decision_id", "entry_id", "trace_id"],
+        ["event_time", "received_time"],
     )
-    renamed = summed.select(["org", "tenant", "agent", "slot_time", "cost_nano_usd_sum", "cost_nano_usd_count"])
-    return _stream(renamed.rename_columns(["org", "tenant", "agent", "slot_time", "cost_nano_usd", "calls"]))
-
-
-def held_calls(calls: pa.Table) -> bytes:
-    """One row a costed call, for the owner to settle holds with (`schemas.booking.Booking`)."""
-    owner, times = ["org", "tenant", "agent"], ["event_time", "received_time"]
-    columns = [*owner, "model", "request_model", "decision_id", *times, "cost_nano_usd"]
+    columns = [*owner, "provider", "model", "request_model", *ids, *times, "cost_nano_usd", "tokens"]
     end = pc.add(calls["event_time"], calls["duration_ns"])
     table = calls.select(columns).append_column("end_time", end)
     return _stream(

@@ -38,6 +38,7 @@ BASE_FIELDS: tuple[tuple[str, pa.DataType], ...] = (
     ("status", pa.int64()),
     ("service_name", pa.string()),
     ("resource_agent", pa.string()),
+    ("resource_host", pa.string()),
     ("scope_name", pa.string()),
     ("scope_version", pa.string()),
     ("findings", pa.string()),
@@ -47,6 +48,12 @@ _WIDTH = len(BASE_FIELDS)
 SERVICE_KEY = "service.name"
 AGENT_KEYS = ("gen_ai.main_agent.name", "gen_ai.main_agent.id")
 """Attributes of a resource that name the process's agent; the first that says something counts."""
+HOST_KEYS = ("host.name", "host.id", "k8s.pod.uid", "container.id", "service.instance.id")
+"""Attributes of a resource that tell one host from another; the first that says something counts.
+
+Names as in https://opentelemetry.io/docs/specs/semconv/registry/attributes/; in a container `host.name` is the
+container's. An instance stands last, because every worker process of one host has another.
+"""
 
 
 class RowLimits(msgspec.Struct, frozen=True):
@@ -84,6 +91,7 @@ class _Resource(NamedTuple):
 
     service: str | None
     agent: str | None
+    host: str | None
     scope: str | None
     version: str | None
 
@@ -241,10 +249,14 @@ def _scopes(message: Wire, max_bytes: int) -> Iterator[tuple[_Resource, Wire]]:
     for resource in message.resources:
         attributes = resource.resource.attributes
         service = _given(attributes, SERVICE_KEY)
-        agent = next((agent for agent in (_given(attributes, key) for key in AGENT_KEYS) if agent), None)
+        agent, host = _first_given(attributes, AGENT_KEYS), _first_given(attributes, HOST_KEYS)
         for scope in resource.scopes:
-            texts = (service, agent, scope.scope.name or None, scope.scope.version or None)
+            texts = (service, agent, host, scope.scope.name or None, scope.scope.version or None)
             yield _Resource(*(text[:max_bytes] if text else text for text in texts)), scope.items
+
+
+def _first_given(attributes: Wire, keys: tuple[str, ...]) -> str | None:
+    return next((text for text in (_given(attributes, key) for key in keys) if text), None)
 
 
 def _given(attributes: Wire, key: str) -> str | None:

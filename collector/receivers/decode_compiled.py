@@ -19,6 +19,7 @@ from collector.receivers.content_id import SUFFIX, content_id, content_key
 from collector.receivers.decode import (
     AGENT_KEYS,
     BASE_FIELDS,
+    HOST_KEYS,
     MAX_TIME_NS,
     SERVICE_KEY,
     Outcome,
@@ -37,13 +38,14 @@ _TEXT = {
     "name": walk.NAME,
     "service_name": walk.SERVICE,
     "resource_agent": walk.AGENT,
+    "resource_host": walk.HOST,
     "scope_name": walk.SCOPE,
     "scope_version": walk.VERSION,
 }
 _NUMBERS = {"kind": walk.KIND, "start_time": walk.START, "end_time": walk.END, "status": walk.STATUS}
 _BASE_NAMES = tuple(name for name, _ in BASE_FIELDS)
 
-# A span takes 39 bytes at least and fills twelve cells at most; a wanted attribute takes eight bytes and fills one.
+# A span takes 39 bytes at least and fills thirteen cells at most; a wanted attribute takes eight bytes and fills one.
 _BYTES_PER_CELL = 3
 
 Words = npt.NDArray[np.int64]
@@ -170,7 +172,7 @@ def _specimen(time_ns: int) -> bytes:
     """Three spans with something of everything the kernels read."""
     message: Wire = TracesRequest()
     resource = message.resources.add()
-    for key in (SERVICE_KEY, *AGENT_KEYS):
+    for key in (SERVICE_KEY, *AGENT_KEYS, *HOST_KEYS):
         resource.resource.attributes[key].string_value = "specimen"
     scope = resource.scopes.add()
     scope.scope.name = "über"
@@ -265,7 +267,7 @@ def _plan(wanted: tuple[tuple[str, type], ...]) -> _Plan:
 def _table_of_keys(columns: Mapping[bytes, int]) -> Words:
     """The hash table `plain.find` searches, a quarter full at most so that most searches end where they begin."""
     places = 1 << (4 * len(columns) + 1).bit_length()
-    noted = [key.encode() for key in (SERVICE_KEY, *AGENT_KEYS)]
+    noted = [key.encode() for key in (SERVICE_KEY, *AGENT_KEYS, *HOST_KEYS)]
     widest = max(map(len, [*columns, *noted]))
     table = np.zeros((places + NOTED, KEY_WORDS + (widest + 7) // 8), np.int64)
     table[:, KEY_COLUMN] = -1

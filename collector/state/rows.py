@@ -1,19 +1,23 @@
 """The rows of `state.db` as Python sees them, and the `Group` that collects what one transaction writes.
 
-Amounts are nano-USD, times Unix ns. What the rows mean is left to `governance`.
+Amounts are nano-USD, times Unix ns; `tokens` stands beside each amount that is counted in both. What
+the rows mean is left to `governance`.
 """
 
 from typing import Literal, NamedTuple
 
 import msgspec
 
-from schemas.control import HoldBasis
+from collector.state.notices import Notice
+from schemas.control import HoldBasis, Verdict
+from schemas.kills import KillScope
 
 _ENCODE = msgspec.msgpack.Encoder().encode
 
 Row = dict[str, str | int | bool | None]
 HoldStatus = Literal["held", "settled", "void", "expired"]
 SettledBy = Literal["", "client", "span", "expiry"]
+DeliveryState = Literal["pending", "delivered", "failed"]
 HoldChangeKind = Literal["settle", "void", "expire", "correct", "close"]
 
 
@@ -32,6 +36,7 @@ class HoldRow(NamedTuple):
     created: int
     expires: int
     amount: int
+    tokens: int
 
 
 class HoldChange(NamedTuple):
@@ -51,13 +56,18 @@ class HoldChange(NamedTuple):
     held_added: int
     overdraw_added: int
     recorded_time: int
+    settled_tokens: int | None
+    settled_tokens_added: int
+    held_tokens_added: int
+    overdraw_tokens_added: int
 
 
 class StoredHold(NamedTuple):
-    """A hold and its last change, if any."""
+    """A hold, its last change, if any, and what all of them added to overdraw (nano-USD, tokens)."""
 
     made: HoldRow
     change: HoldChange | None
+    overdraw: tuple[int, int] = (0, 0)
 
 
 class SpendLine(NamedTuple):
@@ -69,6 +79,7 @@ class SpendLine(NamedTuple):
     slot_time: int
     amount: int
     recorded_time: int
+    tokens: int
 
 
 class Entry(NamedTuple):
@@ -84,6 +95,9 @@ class Entry(NamedTuple):
     held: int
     overdraw: int
     recorded_time: int
+    settled_tokens: int
+    held_tokens: int
+    overdraw_tokens: int
 
 
 class Crossing(NamedTuple):
@@ -92,6 +106,7 @@ class Crossing(NamedTuple):
     window_start: int
     scope: str
     window: str
+    unit: str
     threshold: int
     limit: int
     recorded_time: int
@@ -107,6 +122,69 @@ class KeptDecision(NamedTuple):
     recorded_time: int
 
 
+class Ruling(NamedTuple):
+    """A decision that no hold tells of: a refusal, what was allowed without money, what lifted a refusal."""
+
+    decision_id: str
+    agent: str
+    provider: str
+    model: str
+    verdict: Verdict
+    rule: str
+    recorded_time: int
+
+
+class Asker(NamedTuple):
+    """An agent that asks before it acts, with its first question and, to the hour, its last."""
+
+    agent: str
+    since: int
+    until: int
+
+
+class KillRow(NamedTuple):
+    """A kill as it was made."""
+
+    id: str
+    scope: KillScope
+    target: str
+    reason: str
+    actor: str
+    since: int
+    epoch: int
+
+
+class ReleaseRow(NamedTuple):
+    """The release of a kill."""
+
+    kill_id: str
+    reason: str
+    actor: str
+    recorded_time: int
+    epoch: int
+
+
+class Named(NamedTuple):
+    """A model or a tool that somebody asked about."""
+
+    kind: Literal["model", "tool"]
+    name: str
+
+
+class Increase(NamedTuple):
+    """A limit that is higher by so much until a moment."""
+
+    id: str
+    scope: str
+    window: str
+    usd: int
+    tokens: int
+    since: int
+    until: int
+    actor: str
+    reason: str
+
+
 class Spend(NamedTuple):
     """What one agent settled in one quarter of an hour."""
 
@@ -115,6 +193,7 @@ class Spend(NamedTuple):
     agent: str
     slot_time: int
     settled: int
+    tokens: int = 0
 
 
 class Positions(NamedTuple):
@@ -132,21 +211,43 @@ class Booked(NamedTuple):
     dedupe: bytes
 
 
+class StoredNotice(NamedTuple):
+    """A notice and its number; a later one has a higher number."""
+
+    number: int
+    notice: Notice
+
+
+class Delivery(NamedTuple):
+    """How far one notice has come to one target. `error` is of the last attempt, `created` when the first was due."""
+
+    notice_number: int
+    target: str
+    state: DeliveryState
+    attempts: int
+    error: str
+    created: int
+
+
 class Keep(NamedTuple):
-    """What pruning leaves: rows from these times on, and how many decisions and dedupe keys."""
+    """What pruning leaves: rows from these times on, and how many decisions, dedupe keys, rulings and findings."""
 
     spends_since: int
     entries_since: int
     decisions_since: int
     decisions: int
     dedupe_keys: int
+    rulings: int
+    askers_since: int
+    findings: int
 
 
 class Group:
     """Everything one transaction writes. Owned by the loop until it is handed to the committing thread."""
 
     __slots__ = (
-        "booked", "changes", "corrections", "crossings", "decisions", "events", "finals", "holds", "lines", "meta",
+        "askers", "booked", "changes", "corrections", "crossings", "decisions", "deliveries", "ended", "events",
+        "finals", "findings", "holds", "increases", "kills", "lines", "meta", "named", "notices", "releases", "rulings",
         "spends",
     )  # fmt: skip
 
@@ -156,12 +257,24 @@ class Group:
         self.finals: list[str] = []
         """Holds whose final change is among `changes`: not written, but forgotten in memory once this is durable."""
         self.lines: list[SpendLine] = []
-        self.spends: dict[tuple[str, str, str, int], int] = {}
-        """Change of the settled sum by org, tenant, agent and slot time."""
+        self.spends: dict[tuple[str, str, str, int], tuple[int, int]] = {}
+        """Change of the settled sums, nano-USD and tokens, by org, tenant, agent and slot time."""
         self.crossings: list[Crossing] = []
         self.corrections: list[tuple[bytes, int]] = []
         """Entry id (16 bytes) and recorded time of each correction of cost that was handed in."""
+        self.increases: list[Increase] = []
+        self.ended: list[str] = []
+        """Ids of the increases whose time is over."""
         self.decisions: list[KeptDecision] = []
+        self.rulings: list[Ruling] = []
+        self.askers: dict[str, Asker] = {}
+        self.findings: dict[str, tuple[bytes, int]] = {}
+        """A finding as it stands, and when it was last changed, by its key."""
+        self.notices: list[Notice] = []
+        self.deliveries: list[Delivery] = []
+        self.kills: list[KillRow] = []
+        self.releases: list[ReleaseRow] = []
+        self.named: list[Named] = []
         self.events: list[bytes] = []
         self.meta: dict[str, bytes] = {}
         self.booked: Booked | None = None
@@ -169,6 +282,10 @@ class Group:
     def event(self, row: Row) -> None:
         """Queue one ledger entry, encoded as a `schemas.booking.Event`."""
         self.events.append(_ENCODE({"row": row}))
+
+    def notify(self, notice: Notice) -> None:
+        """Let people know, once for each `key` there ever was; it is delivered after this group is durable."""
+        self.notices.append(notice)
 
     def __bool__(self) -> bool:
         return any(getattr(self, name) for name in self.__slots__)

@@ -1,5 +1,6 @@
 """A stub server and an environment that knows nothing else."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -11,10 +12,15 @@ from tests.client import stub as stub_server
 
 @pytest.fixture(autouse=True)
 def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in ("SPANWARD_ENDPOINT", "SPANWARD_API_KEY", "SPANWARD_FAIL_MODE", "SPANWARD_TIMEOUT"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("SPANWARD_")]:
+        if name != "SPANWARD_TOOLS":
+            monkeypatch.delenv(name)
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_HEADERS", raising=False)
+    # Tests of the stream switch it on; the others count what they ask.
+    monkeypatch.setenv("SPANWARD_FEEDBACK", "off")
     yield
+    spanward_client.uninstrument()
+    spanward_client.flush()
     spanward_client.close()
 
 

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import httpx
 import pytest
-from spanward_client import BudgetExceeded, Client, Rejected, Settings, Unauthenticated
+from spanward_client import BudgetExceeded, Client, Killed, Rejected, Settings, Unauthenticated
+from spanward_client.feedback.follower import Follower
 
 from tests.harness import Served
 
@@ -116,6 +118,33 @@ def test_a_voided_hold_cannot_be_settled(client: Client) -> None:
         with pytest.raises(Rejected) as caught:
             held.settle(cost_usd="0.1")
     assert caught.value.status == 409
+
+
+def test_a_kill_of_the_server_reaches_the_client_by_stream_and_its_release_too(
+    server: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = json.loads(server.run("keys", "create", "--agent", AGENT, "--json"))["key"]
+    monkeypatch.setenv("SPANWARD_ENDPOINT", server.url("control"))
+    monkeypatch.setenv("SPANWARD_API_KEY", key)
+    monkeypatch.setenv("SPANWARD_FEEDBACK", "on")
+    follower = Follower(Settings.from_env())
+    follower.start()
+    state = follower.state
+    assert state.wait_until(0, 30)
+    words = ("--scope", "llm", "--target", AGENT, "--reason", "runaway")
+    kill = json.loads(server.run("kill", *words, "--json"))["kill"]
+    assert state.wait_until(kill["epoch"], 30)
+    with pytest.raises(Killed, match=f"stopped {AGENT} .llm. at .*: runaway."):
+        state.refuse({"model": "gpt-4.1"})
+    state.refuse({"action": "tool.call", "tool": "search"})
+    acks = httpx.get(
+        server.url("control", "/v1/admin/kills"), headers={"authorization": f"Bearer {server.admin_token}"}
+    )
+    assert follower.client_id in acks.text
+    server.run("kill", "release", kill["id"], "--reason", "mended")
+    assert state.wait_until(kill["epoch"] + 1, 30)
+    state.refuse({"model": "gpt-4.1"})
+    follower.stop()
 
 
 def test_with_a_tenants_key_the_agent_that_asks_is_named(server: Served) -> None:

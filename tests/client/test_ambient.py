@@ -83,7 +83,23 @@ def test_two_loops_one_after_the_other_each_get_their_own_client(stub: Stub) -> 
     assert stub.connections == 2
 
 
+@pytest.mark.filterwarnings("ignore:.*scheduled after loop.shutdown_asyncgens:ResourceWarning")  # httpx's own.
+def test_a_loop_that_is_used_on_after_its_end_gets_a_client_that_is_open(stub: Stub) -> None:
+    """openai-agents' `run_sync` ends the generators of the default loop after each run and runs it again."""
+    stub.answer(ALLOW)
+    loop = asyncio.new_event_loop()
+    try:
+        for connections in (1, 2, 2):
+            assert loop.run_until_complete(spanward_client.acheck(model="gpt-5")).allowed
+            assert stub.connections == connections
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(spanward_client.aclose())
+    finally:
+        loop.close()
+
+
 def test_what_is_exported_is_what_is_listed() -> None:
     public = {name for name in vars(spanward_client) if not name.startswith("_")}
-    rooms = {"ambient", "client", "decision", "errors", "holding", "otel", "protocol", "settings"}
+    rooms = {"ambient", "asking", "client", "decision", "errors", "feedback", "gate", "governing", "holding", "otel"}
+    rooms |= {"protocol", "settings", "settling", "spans"}
     assert public - rooms == set(spanward_client.__all__)

@@ -12,6 +12,7 @@ from spanward_client import (
     BudgetExceeded,
     Client,
     Denied,
+    Killed,
     Rejected,
     Settings,
     Unauthenticated,
@@ -114,10 +115,22 @@ def test_a_budget_refusal_without_budgets_still_says_why(stub: Stub, settings: S
     assert "0.199999999 USD left" in str(caught.value)
 
 
+def test_a_budget_of_tokens_is_found_by_its_rule_and_has_no_room_in_usd(stub: Stub, settings: Settings) -> None:
+    tokens = {**BUDGET, "unit": "tokens", "limit": "2000000", "settled": "1999000", "held": "0", "remaining": "1000"}
+    answer = {**denied(f"budget.daily.tokens.{AGENT}"), "budgets": [BUDGET, tokens]}
+    stub.answer(answer)
+    with Client(settings) as client, pytest.raises(BudgetExceeded) as caught:
+        client.check(model="gpt-5")
+    assert caught.value.budget is not None
+    assert (caught.value.budget.unit, caught.value.budget.remaining) == ("tokens", Decimal(1000))
+    assert caught.value.remaining_usd is None
+
+
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (denied("kill.org"), Denied),
+        (denied("kill.all.acme"), Killed),
+        (denied("model.deny"), Denied),
         (denied("approval.quorum", verdict="approval_required"), ApprovalRequired),
         ({**DENY, "verdict": "a_verdict_of_tomorrow", "reasons": []}, Denied),
     ],

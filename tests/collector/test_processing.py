@@ -92,7 +92,7 @@ def test_no_budget_and_no_hold_hears_of_a_point() -> None:
     made = books.make(decode_points(recorded))
     assert len(made.points) > 0
     assert (len(made.rows), len(pa.ipc.open_stream(made.spends()).read_all())) == (0, 0)
-    assert len(pa.ipc.open_stream(made.held_calls()).read_all()) == 0
+    assert len(pa.ipc.open_stream(made.metered_calls()).read_all()) == 0
 
 
 def test_points_are_counted_by_their_signal_and_repeats_are_dropped() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from tests.house.source import Source
 
 
-def dead_files(sources: Sequence[Source], *, pyproject: Path) -> Iterator[str]:
+def dead_files(sources: Sequence[Source], *, pyprojects: Sequence[Path]) -> Iterator[str]:
     """A module of the product is imported, run as a program, or named as an entry point."""
-    reached = _entry_points(pyproject)
+    reached = {module for pyproject in pyprojects for module in _entry_points(pyproject)}
     for source in sources:
         if source.in_rooms:
             reached |= _imports(source)

@@ -78,7 +78,7 @@ def test_module_nobody_imports_is_dead(pyproject: Path) -> None:
     dead = source("import collector.dead", "collector/dead.py")
     only_tested = source("", "collector/tested.py")
     test = source("import collector.tested", "tests/test_tested.py")
-    findings = list(structure.dead_files([*alive, dead, only_tested, test], pyproject=pyproject))
+    findings = list(structure.dead_files([*alive, dead, only_tested, test], pyprojects=[pyproject]))
     assert [finding.partition(":")[0] for finding in findings] == ["collector/dead.py", "collector/tested.py"]
 
 

@@ -64,7 +64,7 @@ def test_names_in_letters_that_ascii_lacks_stay_different_agents() -> None:
 def test_a_tenant_path_reads_back_as_it_is_written(org: str, tenant: str) -> None:
     path = TenantPath(org, tenant)
     assert TenantPath.parse(str(path)) == path
-    assert path.scopes() == AgentPath(org, tenant, "any").scopes()[:2]
+    assert path.scopes() == AgentPath(org, tenant, "any").scopes()[:3]
 
 
 @pytest.mark.parametrize("text", ["", "acme", "acme/", "acme/support/triage", "../support", "Acme/support"])

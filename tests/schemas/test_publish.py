@@ -12,10 +12,12 @@ import pytest
 
 from collector.access.audit import KeyOperation, key_event
 from schemas import control, publish
-from schemas.governance import AgentFile, OrgFile, TenantFile
+from schemas.governance import AgentFile, Budgets, Limit, OrgFile, PlatformFile, TenantFile
 from schemas.tables import LEDGER_COLUMNS, LEDGER_FORMAT
 
-TYPES = {"null": type(None), "boolean": bool, "integer": int, "string": str, "array": list, "object": dict}
+TYPES = {
+    "null": type(None), "boolean": bool, "integer": int, "number": float, "string": str, "array": list, "object": dict,
+}  # fmt: skip
 # fmt: off
 KEYWORDS = {
     "$schema", "$defs", "$ref", "title", "description", "type", "properties", "required", "additionalProperties",
@@ -134,8 +136,9 @@ def test_schemas_have_the_shape_of_draft_2020_12(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "definitions"),
     [
-        ("governance.schema.json", {OrgFile, TenantFile, AgentFile}),
+        ("governance.schema.json", {PlatformFile, OrgFile, TenantFile, AgentFile}),
         ("control.schema.json", {control.DecisionRequest, control.Decision, control.SettleRequest, control.HoldState}),
+        ("control.schema.json", {control.IncreaseRequest, control.IncreaseView}),
         ("control.schema.json", {control.ErrorBody, control.Reason, control.HoldView, control.BudgetView}),
     ],
 )
@@ -165,6 +168,7 @@ DECISION = control.Decision(
         ("control.schema.json", control.SettleRequest(cost_usd="1.5")),
         ("control.schema.json", control.HoldState("h", "settled", "1", None)),
         ("control.schema.json", control.ErrorBody("a", "b", "c")),
+        ("governance.schema.json", PlatformFile(budgets=Budgets(daily=Limit(tokens=5), mode="warn"))),
         ("governance.schema.json", OrgFile()),
         ("governance.schema.json", TenantFile(time_zone="Europe/Berlin")),
         ("governance.schema.json", AgentFile(display_name="x")),
@@ -184,7 +188,7 @@ def test_message_fits_its_schema(name: str, message: msgspec.Struct) -> None:
     "document",
     [
         {"budgets": {"weekly": None}},
-        {"budgets": {"daily": {}}},
+        {"budgets": {"mode": "strict"}},
         {"budgets": {"daily": {"usd": 1.5}}},
         {"name": "x"},
         [],

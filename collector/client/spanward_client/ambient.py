@@ -7,6 +7,7 @@ forked child starts with none: a connection shared by two processes would mix up
 import asyncio
 import os
 import threading
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, ExitStack
 from types import TracebackType
 from typing import Unpack
@@ -16,6 +17,8 @@ from spanward_client.client import AsyncClient, Client
 from spanward_client.decision import Decision
 from spanward_client.holding import AsyncHold, Hold
 from spanward_client.protocol import Question
+
+_Kept = tuple[AsyncClient, AsyncGenerator[None, None]]
 
 
 class _Opened:
@@ -29,7 +32,7 @@ class _Opened:
         """Start with nothing. The lock is new too: another thread may have held it at the fork."""
         self.lock = threading.Lock()
         self.sync: Client | None = None
-        self.by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncClient] = WeakKeyDictionary()
+        self.by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _Kept] = WeakKeyDictionary()
 
 
 _opened = _Opened()
@@ -43,13 +46,28 @@ def sync_client() -> Client:
         return _opened.sync
 
 
-def async_client() -> AsyncClient:
-    """The running loop's client, from the environment at its first use; raises `SettingsError`."""
+async def async_client() -> AsyncClient:
+    """The running loop's client, from the environment at its first use; raises `SettingsError`.
+
+    It is closed with the loop: `asyncio.run` ends by finishing the generators that are still open.
+    """
     loop = asyncio.get_running_loop()
-    client = _opened.by_loop.get(loop)
-    if client is None:
-        client = _opened.by_loop[loop] = AsyncClient()
-    return client
+    kept = _opened.by_loop.get(loop)
+    if kept is None:
+        client = AsyncClient()
+        kept = _opened.by_loop[loop] = client, _closing(loop, client)
+        # A loop that is used on after its end (some `run_sync` do) takes no more generators without a warning.
+        if not getattr(loop, "_asyncgens_shutdown_called", False):
+            await anext(kept[1])
+    return kept[0]
+
+
+async def _closing(loop: asyncio.AbstractEventLoop, client: AsyncClient) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        _opened.by_loop.pop(loop, None)
+        await client.aclose()
 
 
 def check(**question: Unpack[Question]) -> Decision:
@@ -65,7 +83,7 @@ def check(**question: Unpack[Question]) -> Decision:
 
 async def acheck(**question: Unpack[Question]) -> Decision:
     """As `check`, for `asyncio`."""
-    return await async_client().check(**question)
+    return await (await async_client()).check(**question)
 
 
 class Holding:
@@ -85,7 +103,8 @@ class Holding:
         return self._entered.__exit__(kind, error, trace)
 
     async def __aenter__(self) -> AsyncHold:
-        return await self._entered_async.enter_async_context(async_client().hold(**self._question))
+        client = await async_client()
+        return await self._entered_async.enter_async_context(client.hold(**self._question))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -113,7 +132,9 @@ def close() -> None:
 
 
 async def aclose() -> None:
-    """Close the running loop's client; call it before the loop ends."""
-    client = _opened.by_loop.pop(asyncio.get_running_loop(), None)
-    if client is not None:
+    """Close the running loop's client; `asyncio.run` does so at its end."""
+    kept = _opened.by_loop.pop(asyncio.get_running_loop(), None)
+    if kept is not None:
+        client, closing = kept
+        await closing.aclose()
         await client.aclose()

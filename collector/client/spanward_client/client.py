@@ -15,7 +15,7 @@ import httpx
 
 from spanward_client.decision import Decision, HoldState, passed_unjudged
 from spanward_client.errors import Unavailable
-from spanward_client.holding import AsyncHold, Hold, working_under
+from spanward_client.holding import CALL_ACTION, AsyncHold, Hold, working_under
 from spanward_client.protocol import (
     DECISIONS_PATH,
     Actual,
@@ -29,6 +29,7 @@ from spanward_client.protocol import (
     unreachable,
 )
 from spanward_client.settings import Settings
+from spanward_client.spans import without_spans
 
 _log = logging.getLogger("spanward_client")
 
@@ -43,12 +44,12 @@ class Client:
         self._http = httpx.Client(
             base_url=self.settings.endpoint,
             timeout=self.settings.timeout_s,
-            trust_env=_may_use_proxy(self.settings),
+            trust_env=may_use_proxy(self.settings),
         )
 
     def check(self, **question: Unpack[Question]) -> Decision:
         """Ask whether an action may happen, and hold its cost; see `spanward_client.check`."""
-        body = ask_body(question)
+        body = ask_body(question, self.settings)
         try:
             return read_answer(self._post(DECISIONS_PATH, body))
         except Unavailable as error:
@@ -58,7 +59,7 @@ class Client:
     def hold(self, **question: Unpack[Question]) -> Iterator[Hold]:
         """Work under a decision; see `spanward_client.hold`."""
         decision = self.check(**question)
-        with working_under(decision):
+        with working_under(decision, question.get("action", CALL_ACTION)):
             yield Hold(self, decision)
 
     def settle(self, hold_id: str, **actual: Unpack[Actual]) -> HoldState | None:
@@ -88,15 +89,16 @@ class Client:
 
     def _post(self, path: str, body: Mapping[str, object]) -> httpx.Response:
         authorization = headers(self.settings)
-        try:
-            return self._http.post(path, json=body, headers=authorization)
-        except httpx.HTTPError as error:
-            if not may_be_stale(error):
+        with without_spans():
+            try:
+                return self._http.post(path, json=body, headers=authorization)
+            except httpx.HTTPError as error:
+                if not may_be_stale(error):
+                    raise unreachable(self.settings, error) from error
+            try:
+                return self._http.post(path, json=body, headers=authorization)
+            except httpx.HTTPError as error:
                 raise unreachable(self.settings, error) from error
-        try:
-            return self._http.post(path, json=body, headers=authorization)
-        except httpx.HTTPError as error:
-            raise unreachable(self.settings, error) from error
 
 
 class AsyncClient:
@@ -107,12 +109,12 @@ class AsyncClient:
         self._http = httpx.AsyncClient(
             base_url=self.settings.endpoint,
             timeout=self.settings.timeout_s,
-            trust_env=_may_use_proxy(self.settings),
+            trust_env=may_use_proxy(self.settings),
         )
 
     async def check(self, **question: Unpack[Question]) -> Decision:
         """As `Client.check`."""
-        body = ask_body(question)
+        body = ask_body(question, self.settings)
         try:
             return read_answer(await self._post(DECISIONS_PATH, body))
         except Unavailable as error:
@@ -122,7 +124,7 @@ class AsyncClient:
     async def hold(self, **question: Unpack[Question]) -> AsyncIterator[AsyncHold]:
         """As `Client.hold`, for `async with`."""
         decision = await self.check(**question)
-        with working_under(decision):
+        with working_under(decision, question.get("action", CALL_ACTION)):
             yield AsyncHold(self, decision)
 
     async def settle(self, hold_id: str, **actual: Unpack[Actual]) -> HoldState | None:
@@ -152,18 +154,19 @@ class AsyncClient:
 
     async def _post(self, path: str, body: Mapping[str, object]) -> httpx.Response:
         authorization = headers(self.settings)
-        try:
-            return await self._http.post(path, json=body, headers=authorization)
-        except httpx.HTTPError as error:
-            if not may_be_stale(error):
+        with without_spans():
+            try:
+                return await self._http.post(path, json=body, headers=authorization)
+            except httpx.HTTPError as error:
+                if not may_be_stale(error):
+                    raise unreachable(self.settings, error) from error
+            try:
+                return await self._http.post(path, json=body, headers=authorization)
+            except httpx.HTTPError as error:
                 raise unreachable(self.settings, error) from error
-        try:
-            return await self._http.post(path, json=body, headers=authorization)
-        except httpx.HTTPError as error:
-            raise unreachable(self.settings, error) from error
 
 
-def _may_use_proxy(settings: Settings) -> bool:
+def may_use_proxy(settings: Settings) -> bool:
     """Proxy variables count for a distant server only: HTTP_PROXY without NO_PROXY would send loopback astray."""
     return urlsplit(settings.endpoint).hostname not in _LOOPBACK
 

@@ -39,7 +39,7 @@ class HoldView:
 
 @dataclass(frozen=True, slots=True)
 class BudgetView:
-    """One budget window; `remaining` = `limit` − `settled` − `held`, in USD."""
+    """One budget window; `remaining` = `limit` − `settled` − `held`, in `unit`: `usd` or `tokens`."""
 
     scope: str
     window: str
@@ -53,7 +53,8 @@ class BudgetView:
     @property
     def rule(self) -> str:
         """Id of the rule that refuses what does not fit this budget."""
-        return f"budget.{self.window}.{self.scope}"
+        unit = "" if self.unit == "usd" else f"{self.unit}."
+        return f"budget.{self.window}.{unit}{self.scope}"
 
 
 @dataclass(frozen=True, slots=True)

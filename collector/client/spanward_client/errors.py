@@ -3,6 +3,7 @@
     SpanwardError
     ├── Denied              the answer was no: do not act; carries the decision
     │   ├── BudgetExceeded      a budget has no room; knows scope, room left and reset time
+    │   ├── Killed              a person pulled the kill switch, until a person releases it
     │   └── ApprovalRequired    a person has to say yes first
     ├── Unauthenticated     no key, or one the server does not know
     ├── Rejected            the question itself is wrong, asking again cannot help
@@ -74,8 +75,8 @@ class BudgetExceeded(Denied):
 
     @property
     def remaining_usd(self) -> Decimal | None:
-        """Limit − settled − held in USD; negative after an overdraw, `None` if not known."""
-        return self.budget.remaining if self.budget else None
+        """Limit − settled − held in USD; negative after an overdraw, `None` for a budget of tokens or if not known."""
+        return self.budget.remaining if self.budget and self.budget.unit == "usd" else None
 
     def _sentences(self, decision: Decision) -> str:
         budget = decision.deciding_budget
@@ -85,6 +86,13 @@ class BudgetExceeded(Denied):
         if reset in decision.reason.message:
             return decision.reason.message
         return f"{decision.reason.message} The {budget.window} budget of {budget.scope} resets at {reset}."
+
+
+class Killed(Denied):
+    """The kill switch is on for this agent, model or tool. `rule` is `kill.SCOPE.TARGET`; asking again does not help.
+
+    `decision_id` is empty when the client knew of the kill and did not ask.
+    """
 
 
 class ApprovalRequired(Denied):

@@ -13,7 +13,12 @@ from typing import Protocol, Unpack
 from spanward_client.decision import Decision, HoldState
 from spanward_client.protocol import Actual
 
+CALL_ACTION = "llm.call"
+
 _decision_id: ContextVar[str] = ContextVar("spanward.decision.id", default="")
+
+# One item while a hold for a model call has not been used by a call yet; shared by the tasks under it.
+_uncalled: ContextVar[list[Decision]] = ContextVar("spanward.uncalled")
 
 
 def current_decision_id() -> str:
@@ -26,16 +31,26 @@ def current_decision_id() -> str:
 
 
 @contextmanager
-def working_under(decision: Decision) -> Iterator[None]:
-    """Make the decision's id the current one."""
-    token = _decision_id.set(decision.decision_id)
+def working_under(decision: Decision, action: str = CALL_ACTION) -> Iterator[None]:
+    """Make the decision's id the current one; a decision on a model call answers for the first call inside."""
+    id_token = _decision_id.set(decision.decision_id)
+    uncalled_token = _uncalled.set([decision] if action == CALL_ACTION else [])
     try:
         yield
     finally:
         # A generator that is resumed in another context (a streamed web response, say) leaves the hold
         # there. The context that was changed is gone, so nothing is left to restore.
         with suppress(ValueError):
-            _decision_id.reset(token)
+            _uncalled.reset(uncalled_token)
+            _decision_id.reset(id_token)
+
+
+def take_call() -> Decision | None:
+    """The decision the running code asked for its next model call, once; a retry or a second call asks anew."""
+    try:
+        return _uncalled.get().pop()
+    except (LookupError, IndexError):
+        return None
 
 
 class Settles(Protocol):

@@ -16,6 +16,7 @@ from spanward_client.errors import (
     ApprovalRequired,
     BudgetExceeded,
     Denied,
+    Killed,
     Rejected,
     SpanwardError,
     Unauthenticated,
@@ -43,8 +44,10 @@ class Question(TypedDict, total=False):
     """Upper bound of the input; the hold is this times the price."""
     max_output_tokens: int | None
     """The limit sent to the provider; without one the server assumes its default."""
+    tool: str
+    """Name of the tool, for the action `tool.call`."""
     agent: str
-    """Id of the agent that asks: needed with a tenant's key, of which many agents make use."""
+    """Id of the agent that asks, `SPANWARD_AGENT` when left out: needed with a tenant's key, which speaks for many."""
     labels: Mapping[str, str] | None
     """Free words that go to the ledger with the decision."""
     idempotency_key: str | None
@@ -69,11 +72,13 @@ def headers(settings: Settings) -> dict[str, str]:
     return {"authorization": f"Bearer {settings.api_key}"}
 
 
-def ask_body(question: Question) -> dict[str, object]:
+def ask_body(question: Question, settings: Settings) -> dict[str, object]:
     """The body of `POST /v1/decisions`. It always has an idempotency key, so that sending it twice is harmless."""
     _known(question, Question)
     body: dict[str, object] = {name: value for name, value in question.items() if value is not None}
     body.setdefault("idempotency_key", str(uuid.uuid4()))
+    if settings.agent:
+        body.setdefault("agent", settings.agent)
     return body
 
 
@@ -105,6 +110,8 @@ def refusal(decision: Decision) -> Denied:
     """The exception for a decision that is not `allow`. A verdict this version does not know is a no."""
     if decision.verdict == "approval_required":
         return ApprovalRequired(decision)
+    if decision.reason.rule.startswith("kill."):
+        return Killed(decision)
     if decision.reason.rule.startswith("budget"):
         return BudgetExceeded(decision)
     return Denied(decision)

@@ -6,6 +6,9 @@
 | `SPANWARD_API_KEY` | the key in `OTEL_EXPORTER_OTLP_HEADERS` | the agent's key |
 | `SPANWARD_FAIL_MODE` | `closed` | `closed`: no answer means no; `open`: no answer means yes |
 | `SPANWARD_TIMEOUT` | `5` | seconds each step of an ask (connect, send, wait) may take |
+| `SPANWARD_AGENT` | empty | id of the agent, for a tenant's key |
+| `SPANWARD_FEEDBACK` | `on` | `off`: do not follow kills, only ask |
+| `SPANWARD_POLL_INTERVAL` | `2` | seconds between polls for kills while the stream is broken |
 
 An agent that already exports to Spanward has its key in `OTEL_EXPORTER_OTLP_HEADERS`, so nothing
 has to be set twice. Invariant: a setting that cannot be used is a `SettingsError` that names it.
@@ -22,6 +25,7 @@ from spanward_client.errors import SettingsError
 
 DEFAULT_ENDPOINT = "http://127.0.0.1:4320"
 DEFAULT_TIMEOUT_S = 5.0
+DEFAULT_POLL_INTERVAL_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,9 @@ class Settings:
     api_key: str = field(default="", repr=False)
     fail_mode: Literal["closed", "open"] = "closed"
     timeout_s: float = DEFAULT_TIMEOUT_S
+    agent: str = ""
+    feedback: Literal["on", "off"] = "on"
+    poll_interval_s: float = DEFAULT_POLL_INTERVAL_S
 
     def __post_init__(self) -> None:
         """Refuse what cannot work before the first question is asked."""
@@ -53,10 +60,16 @@ class Settings:
             raise SettingsError(
                 f"The fail mode {self.fail_mode!r} is unknown.", fix="Set SPANWARD_FAIL_MODE to closed or open."
             )
-        if not (math.isfinite(self.timeout_s) and self.timeout_s > 0):
+        if self.feedback not in ("on", "off"):
             raise SettingsError(
-                f"The timeout {self.timeout_s} is not usable.", fix="Set SPANWARD_TIMEOUT to seconds, such as 2.5."
+                f"The feedback setting {self.feedback!r} is unknown.", fix="Set SPANWARD_FEEDBACK to on or off."
             )
+        for name, seconds in (("TIMEOUT", self.timeout_s), ("POLL_INTERVAL", self.poll_interval_s)):
+            if not (math.isfinite(seconds) and seconds > 0):
+                raise SettingsError(
+                    f"SPANWARD_{name} is {seconds}, which is not usable.",
+                    fix=f"Set SPANWARD_{name} to seconds, such as 2.5.",
+                )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -66,7 +79,10 @@ class Settings:
             endpoint=env.get("SPANWARD_ENDPOINT") or DEFAULT_ENDPOINT,
             api_key=env.get("SPANWARD_API_KEY") or key_in_otlp_headers(env.get("OTEL_EXPORTER_OTLP_HEADERS", "")),
             fail_mode=cast(Literal["closed", "open"], env.get("SPANWARD_FAIL_MODE") or "closed"),
-            timeout_s=_seconds(env.get("SPANWARD_TIMEOUT") or str(DEFAULT_TIMEOUT_S)),
+            timeout_s=_seconds("SPANWARD_TIMEOUT", env) or DEFAULT_TIMEOUT_S,
+            agent=env.get("SPANWARD_AGENT", ""),
+            feedback=cast(Literal["on", "off"], env.get("SPANWARD_FEEDBACK") or "on"),
+            poll_interval_s=_seconds("SPANWARD_POLL_INTERVAL", env) or DEFAULT_POLL_INTERVAL_S,
         )
 
 
@@ -84,10 +100,15 @@ def key_in_otlp_headers(text: str) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _seconds(text: str) -> float:
+def _seconds(name: str, env: Mapping[str, str]) -> float | None:
+    """The variable as seconds; `None` when it is not set. Zero is refused, not replaced by the default."""
+    text = env.get(name)
+    if not text:
+        return None
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
-        raise SettingsError(
-            f"SPANWARD_TIMEOUT is {text!r}, not a number.", fix="Set it to seconds, such as 2.5."
-        ) from None
+        seconds = math.nan
+    if not seconds > 0:
+        raise SettingsError(f"{name} is {text!r}, not a number above zero.", fix="Set it to seconds, such as 2.5.")
+    return seconds

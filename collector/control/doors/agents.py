@@ -1,15 +1,16 @@
 """What agents ask: decisions, budgets and holds, as JSON."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
 from collector.access.keys import Credential
+from collector.control.answers import DECISION_HEADERS, Answer
 from collector.control.doors.config import Config
-from collector.control.doors.request import ENCODE, Page, Request, Route
-from collector.control.owner import Owner
+from collector.control.doors.request import ENCODE, Operation, Page, Request, Route
 from collector.pricing.rate import MAX_TOKENS
-from schemas.control import BudgetView, DecisionRequest, SettleRequest
+from schemas.control import BudgetView, Decision, DecisionRequest, HoldState, SettleRequest
 from schemas.errors import Permanent
 
 MAX_NAME_CHARS = 256
@@ -24,10 +25,43 @@ class Budgets(msgspec.Struct, frozen=True):
     budgets: list[BudgetView]
 
 
+_DECIDE = Operation(
+    "May this be done? A verdict is always 200, and what it holds is durable.",
+    Decision,
+    DecisionRequest,
+    may_be=(409,),
+    tells=DECISION_HEADERS,
+)
+_BUDGETS = Operation(
+    "Limited budgets this key may see.", Budgets, query={"scope": "Only this scope, such as `acme/support`."}
+)
+_SETTLED = Operation("The action was done and cost this much.", HoldState, SettleRequest, may_be=(409,))
+_VOIDED = Operation("The action was not done: give the money back.", HoldState, may_be=(409,))
+
+
+class Judge(Protocol):
+    """Who answers agents: `owner.Owner`, or `outage.stand_in.StandIn` while the state cannot be written."""
+
+    async def decide(self, credential: Credential, request: DecisionRequest) -> Answer:
+        """Say whether this agent may do that."""
+
+    async def hold(self, credential: Credential, hold_id: str) -> HoldState:
+        """What became of a hold."""
+
+    async def settle(self, credential: Credential, hold_id: str, request: SettleRequest) -> HoldState:
+        """The call was made and cost this much."""
+
+    async def void(self, credential: Credential, hold_id: str) -> HoldState:
+        """The call was not made."""
+
+    async def budgets(self, credential: Credential, scope: str | None) -> list[BudgetView]:
+        """The limited budgets a key may see."""
+
+
 class AgentPages:
     """The pages of an agent's or a tenant's key."""
 
-    def __init__(self, owner: Owner, authenticate: Callable[[str], Credential], config: Config) -> None:
+    def __init__(self, owner: Judge, authenticate: Callable[[str], Credential], config: Config) -> None:
         self._owner = owner
         self._authenticate = authenticate
         self._config = config
@@ -35,11 +69,11 @@ class AgentPages:
     def routes(self) -> tuple[Route, ...]:
         """What is served."""
         return (
-            Route("POST", "/v1/decisions", self._decide),
-            Route("GET", "/v1/budgets", self._budgets),
-            Route("GET", "/v1/holds/{id}", self._hold),
-            Route("POST", "/v1/holds/{id}/settle", self._settle),
-            Route("POST", "/v1/holds/{id}/void", self._void),
+            Route("POST", "/v1/decisions", self._decide, _DECIDE),
+            Route("GET", "/v1/budgets", self._budgets, _BUDGETS),
+            Route("GET", "/v1/holds/{id}", self._hold, Operation("What became of a hold.", HoldState)),
+            Route("POST", "/v1/holds/{id}/settle", self._settle, _SETTLED),
+            Route("POST", "/v1/holds/{id}/void", self._void, _VOIDED),
         )
 
     async def _decide(self, request: Request) -> Page:

@@ -8,19 +8,30 @@ is told to another. What the pages do is left to the tables of routes it is give
 import re
 from collections.abc import Callable, Iterable
 
-from collector.control.doors.request import Handler, Page, Request, Route
+import msgspec
+
+from collector.control.answers import Header
+from collector.control.commit import unavailable
+from collector.control.doors.openapi import openapi
+from collector.control.doors.request import ANY, ENCODE, Handler, Operation, Page, Request, Route, Stream
 from collector.control.doors.statuses import JSON, NoPath, WrongMethod, error_response
+from collector.control.doors.streams import send_stream
 from collector.http import Receive, Scope, Send, respond
+from collector.state.store import StoreFailed
 from schemas.errors import Forbidden, Permanent, Retryable, Unauthenticated
 
 _PARAMETER = re.compile(r"\{\w+\}")
+_REQUEST_ID = b"x-request-id"
+_MAX_REQUEST_ID_CHARS = 256
 
 
 class Api:
     """The ASGI callable. `on_fatal` is told of every unforeseen error: the state may then be half changed."""
 
     def __init__(self, routes: Iterable[Route], *, on_fatal: Callable[[Exception], None]) -> None:
-        routes = (Route("GET", "/healthz", _health), *routes)
+        routes = (*_OWN, Route("GET", "/openapi.json", self._describe, _OPENAPI), *routes)
+        self.description = openapi(routes)
+        """The published OpenAPI document."""
         self._paths = [route.path for route in routes]
         self._on_fatal = on_fatal
         self._exact: dict[str, dict[str, Handler]] = {}
@@ -39,16 +50,24 @@ class Api:
             handler, parameters = self._handler(request.method, request.path)
             page = await handler(request, *parameters)
         except (Unauthenticated, Forbidden, Permanent, Retryable) as error:
-            await respond(send, *error_response(error))
+            status, body, headers = error_response(error)
+            await respond(send, status, body, headers + _echo(request))
+        except StoreFailed as error:
+            self._on_fatal(error)
+            status, body, headers = error_response(unavailable())
+            await respond(send, status, body, headers + _echo(request))
         except Exception as error:
             self._on_fatal(error)
             raise
         else:
-            await respond(send, 200, page.body, JSON + page.headers)
+            if isinstance(page, Stream):
+                await send_stream(page, scope, receive, send)
+            else:
+                await respond(send, page.status, page.body, JSON + page.headers + _echo(request))
 
     def _handler(self, method: str, path: str) -> tuple[Handler, tuple[str, ...]]:
         methods, parameters = self._methods(path)
-        handler = methods.get(method)
+        handler = methods.get(method) or methods.get(ANY)
         if handler is None:
             raise WrongMethod(method, path, ", ".join(methods))
         return handler, parameters
@@ -63,6 +82,26 @@ class Api:
                 return methods, found.groups()
         raise NoPath(f"There is nothing at {path!r}.", fix=f"Paths are {', '.join(dict.fromkeys(self._paths))}.")
 
+    async def _describe(self, _request: Request) -> Page:
+        return Page(ENCODE(self.description))
+
+
+class Health(msgspec.Struct, frozen=True):
+    """Answer of `GET /healthz`."""
+
+    status: str
+
 
 async def _health(_request: Request) -> Page:
-    return Page(b'{"status":"ok"}')
+    return Page(_OK)
+
+
+_OK = ENCODE(Health("ok"))
+_OWN = (Route("GET", "/healthz", _health, Operation("Say that questions are answered.", Health, secured=False)),)
+_OPENAPI = Operation("This description, as OpenAPI 3.1.", secured=False)
+
+
+def _echo(request: Request) -> list[Header]:
+    """Who sends an id of his own finds it in the answer (AuthZEN Authorization API 1.0, "Request Identification")."""
+    sent = request.headers.get(_REQUEST_ID)
+    return [] if sent is None or len(sent) > _MAX_REQUEST_ID_CHARS else [(_REQUEST_ID, sent)]

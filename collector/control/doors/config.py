@@ -2,6 +2,7 @@
 
 import msgspec
 
+from collector.control.feedback.config import Config as FeedbackConfig
 from schemas.quantities import Duration, Size
 
 
@@ -11,11 +12,31 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     endpoint: str = "127.0.0.1:4320"
     """HOST:PORT to listen on; port 0 takes a free one."""
 
+    grpc_endpoint: str = "127.0.0.1:4321"
+    """HOST:PORT of the same questions over gRPC, and of Envoy's external authorization; port 0 takes a free one,
+    empty leaves this door closed."""
+
+    external_url: str = ""
+    """The URL clients reach the endpoint by, such as `https://spanward.example.com`, for AuthZEN's discovery document.
+    Empty: the host that was asked."""
+
     max_body: Size = Size("64KiB")
     """The largest request body; a larger one is refused with 413."""
 
     max_corrections_body: Size = Size("8MiB")
     """The same for `POST /v1/ledger/corrections`, by which an operator's command hands in many rows at once."""
+
+    max_forwarded_body: Size = Size("8MiB")
+    """The largest body of a model call that Traefik may forward; a larger one is refused with 413."""
+
+    grpc_max_message: Size = Size("8MiB")
+    """The largest gRPC message; a larger one is RESOURCE_EXHAUSTED. Envoy sends the bodies of model calls in it."""
+
+    grpc_deadline: Duration = Duration("10s")
+    """How long a gRPC call may take before it ends with DEADLINE_EXCEEDED; a caller may ask for less."""
+
+    max_evaluations: int = 100
+    """The most questions in one `POST /access/v1/evaluations`."""
 
     answer_ttl: Duration = Duration("5s")
     """`valid_until` of an answer without a hold: how long a client may act on it without asking again."""
@@ -42,3 +63,6 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     entry_retention: Duration = Duration("7d")
     """How long the state keeps each hold and each change of a budget, and `GET /v1/holds/ID` knows it;
     the ledger keeps both for good. Never less than `hold_ttl` and `span_grace` together."""
+
+    feedback: FeedbackConfig = FeedbackConfig()
+    """The stream that tells clients of kills, budgets and keys."""

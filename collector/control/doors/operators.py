@@ -6,11 +6,14 @@ from hmac import compare_digest
 import msgspec
 
 from collector.access.keys import Credential
-from collector.control.corrections import CorrectionBook, Corrections
+from collector.control.corrections import CorrectionBook, Corrections, Recorded
 from collector.control.doors.config import Config
-from collector.control.doors.request import ENCODE, Page, Request, Route
+from collector.control.doors.request import ENCODE, Operation, Page, Request, Route
 from collector.control.ingest import Seals
 from schemas.errors import Forbidden
+
+LOCAL = "user:operator"
+"""The name of who holds the operator token: a command of the collector's own machine."""
 
 _CORRECTIONS = msgspec.json.Decoder(Corrections)
 
@@ -19,6 +22,9 @@ class Sealed(msgspec.Struct, frozen=True):
     """Answer of `POST /v1/admin/seal`."""
 
     sealed: bool
+
+
+_CORRECT = Operation("Differences of cost that a change of prices makes.", Recorded, Corrections)
 
 
 class Operators:
@@ -32,7 +38,7 @@ class Operators:
         """Who asks, for the ledger; raises `Forbidden` for an agent's or a tenant's key."""
         text = request.credential_text
         if self._token and compare_digest(text.encode(), self._token.encode()):
-            return "user:operator"
+            return LOCAL
         credential = self._authenticate(text)
         if credential.kind != "admin":
             raise Forbidden(
@@ -53,8 +59,8 @@ class OperatorPages:
     def routes(self) -> tuple[Route, ...]:
         """What is served."""
         return (
-            Route("POST", "/v1/admin/seal", self._seal),
-            Route("POST", "/v1/ledger/corrections", self._correct),
+            Route("POST", "/v1/admin/seal", self._seal, Operation("Book and seal everything acknowledged.", Sealed)),
+            Route("POST", "/v1/ledger/corrections", self._correct, _CORRECT),
         )
 
     async def _seal(self, request: Request) -> Page:

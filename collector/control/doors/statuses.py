@@ -2,6 +2,7 @@
 
 from collector.control.answers import Header
 from collector.control.doors.request import ENCODE, NotJson, TooLarge
+from collector.control.kill.switch import Unmatched
 from collector.control.owner import NotFound
 from collector.control.repeats import KeyReused
 from collector.governance.budgets import HoldConflict
@@ -26,6 +27,7 @@ class WrongMethod(Permanent):
 STATUSES: tuple[tuple[type[SpanwardError], int, str], ...] = (
     (NoPath, 404, "not_found"),
     (NotFound, 404, "not_found"),
+    (Unmatched, 404, "unmatched"),
     (WrongMethod, 405, "method_not_allowed"),
     (HoldConflict, 409, "conflict"),
     (KeyReused, 409, "conflict"),

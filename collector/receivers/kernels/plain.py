@@ -20,7 +20,7 @@ from numba import njit
 # A key's row in the table: its column (-1: the row is free), its length, its bytes as words.
 KEY_COLUMN, KEY_SIZE, KEY_WORDS = range(3)
 # The table's last rows are no part of the hash table: they hold the attributes of a resource that are noted.
-NOTED = 3
+NOTED = 8
 
 # protobuf's own limit is 100 messages: seven lie above an attribute's value, and a level of a map takes three.
 NESTING_MAX = 16

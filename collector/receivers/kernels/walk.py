@@ -16,7 +16,7 @@ from collector.receivers.kernels import plain
 from collector.receivers.kernels.plain import Grid, Vector, kernel
 
 # Columns of bytes and of text; those of wanted text follow, then these of numbers, then those of wanted counts.
-TRACE_ID, SPAN_ID, PARENT, NAME, SERVICE, AGENT, SCOPE, VERSION, WANTED_TEXT = range(9)
+TRACE_ID, SPAN_ID, PARENT, NAME, SERVICE, AGENT, HOST, SCOPE, VERSION, WANTED_TEXT = range(10)
 KIND, START, END, STATUS, WANTED_COUNTS = range(5)
 
 # Rows of a sheet: its limits; the first column of numbers, the first row of cells; what is used of it and of its arena,
@@ -24,7 +24,8 @@ KIND, START, END, STATUS, WANTED_COUNTS = range(5)
 # resource and scope say (start and end in the body, or the number itself); where open lists and maps end; by column,
 # the last row that has it.
 MAX_ATTRIBUTES, MAX_VALUE_BYTES, LATEST_NS, NUMBERS, FIRST, USED, ROWS, ARENA, TEXT, NUMERALS, FIELD = range(11)
-_SERVICE_NAME, _AGENT_NAME, _AGENT_ID, _SCOPE_NAME, _SCOPE_VERSION, _LEVEL = range(FIELD + 16, FIELD + 22)
+_SERVICE_NAME, _AGENT_NAME, _HOST_NAME = FIELD + 16, FIELD + 17, FIELD + 19
+_SCOPE_NAME, _SCOPE_VERSION, _LEVEL = range(_SERVICE_NAME + plain.NOTED, _SERVICE_NAME + plain.NOTED + 3)
 SEEN = _LEVEL + plain.NESTING_MAX
 
 # A cell's column is in the low bits of its first number, a text's length in those of its second; the bit above the
@@ -210,6 +211,15 @@ def _share(note: int, column: int, first: int, sheet: Grid) -> None:
 
 
 @kernel
+def _share_first(note: int, after: int, column: int, first: int, sheet: Grid) -> None:
+    """Share the first of the notes before `after` that says something."""
+    while note < after and sheet[note, 1] <= sheet[note, 0]:
+        note += 1
+    if note < after:
+        _share(note, column, first, sheet)
+
+
+@kernel
 def _scope(body: Vector, at: int, end: int, sheet: Grid) -> bool:
     while at < end:
         tag = body[at]
@@ -292,9 +302,8 @@ def _resource_spans(body: Vector, at: int, end: int, keys: Grid, sheet: Grid) ->
             if at < 0:
                 return False
     _share(_SERVICE_NAME, SERVICE, first, sheet)
-    agent = _AGENT_NAME if sheet[_AGENT_NAME, 1] > sheet[_AGENT_NAME, 0] else _AGENT_ID
-    if sheet[agent, 1] > sheet[agent, 0]:
-        _share(agent, AGENT, first, sheet)
+    _share_first(_AGENT_NAME, _HOST_NAME, AGENT, first, sheet)
+    _share_first(_HOST_NAME, _SCOPE_NAME, HOST, first, sheet)
     return True
 
 

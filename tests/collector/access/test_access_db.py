@@ -93,9 +93,9 @@ def test_pepper_without_proof_is_taken_as_a_crash_leaves_it(db: Path, clock: Clo
 def test_database_of_a_newer_version_is_left_alone(db: Path, clock: Clock) -> None:
     KeyStore(db, clock=clock).close()
     connection = sqlite3.connect(db)
-    connection.execute("PRAGMA user_version = 3")
+    connection.execute("PRAGMA user_version = 4")
     connection.close()
-    with pytest.raises(ConfigError, match="has format 3"):
+    with pytest.raises(ConfigError, match="has format 4"):
         KeyStore(db, clock=clock)
 
 
@@ -119,7 +119,8 @@ def as_format_1(db: Path) -> None:
         connection.execute("ALTER TABLE credential RENAME TO newer")
         connection.execute(made.replace("('agent', 'tenant', 'admin')", "('agent', 'admin')"))
         connection.execute("INSERT INTO credential SELECT * FROM newer")
-        connection.execute("DROP TABLE newer")
+        for later in ("newer", "first_use", "stop"):
+            connection.execute(f"DROP TABLE {later}")
         connection.execute("PRAGMA user_version = 1")
         with pytest.raises(sqlite3.IntegrityError):
             connection.execute("UPDATE credential SET kind = 'tenant'")

@@ -21,10 +21,11 @@ import pyarrow as pa
 from collector.access.bootstrap import access_path
 from collector.access.keys import KeyStore
 from collector.control.link import OwnerLink
-from collector.control.process import Outside, Settings, run
+from collector.control.process import run
+from collector.control.wiring.house import Outside, Settings
 from schemas.booking import Booked, Booking, Event, Pending, Poll, Position, Resume
 from schemas.errors import SpanwardError
-from schemas.ids import AgentPath
+from schemas.ids import AgentPath, new_id
 
 TRIAGE = "acme/support/triage"
 CALL = {"action": "llm.call", "model": "gpt-4o", "provider": "openai", "input_tokens": 1000, "max_output_tokens": 1000}
@@ -32,15 +33,16 @@ CALL = {"action": "llm.call", "model": "gpt-4o", "provider": "openai", "input_to
 CALL_USD = "0.012500000"
 CALL_NANO = 12_500_000
 
-Limits = Mapping[str, Mapping[str, str]]
-Spends = Sequence[tuple[str, int, int]]
-"""Agent path, slot time, nano-USD."""
+Limits = Mapping[str, Mapping[str, object]]
+"""USD by scope and window; a window may also be a whole `{usd, tokens}`, and `mode` stands beside them."""
+Spends = Sequence[tuple[str, int, int] | tuple[str, int, int, int]]
+"""Agent path, slot time, nano-USD, tokens."""
 Calls = Sequence[dict[str, Any]]
 """`path`, and columns of a booking's calls."""
 _OWNER = ("org", "tenant", "agent")
-_SPEND_NUMBERS = ("slot_time", "cost_nano_usd", "calls")
-_CALL_TEXTS = (*_OWNER, "model", "request_model", "decision_id")
-_CALL_NUMBERS = ("start_time", "end_time", "received_time", "cost_nano_usd")
+_SPEND_NUMBERS = ("slot_time", "cost_nano_usd", "tokens", "calls")
+_CALL_TEXTS = (*_OWNER, "provider", "model", "request_model", "decision_id", "entry_id", "trace_id")
+_CALL_NUMBERS = ("start_time", "end_time", "received_time", "cost_nano_usd", "tokens")
 
 
 class Owned(ABC):
@@ -56,6 +58,7 @@ class Owned(ABC):
         self.http = httpx.Client(trust_env=False)
         control = {
             "endpoint": "127.0.0.1:0",
+            "grpc_endpoint": "",
             "follow_interval": "50ms",
             **settings.pop("control", {}),
         }
@@ -77,7 +80,9 @@ class Owned(ABC):
     def govern(self, limits: Limits, *, zone: str = "UTC") -> None:
         """Write the governance files of these limits, and of the scopes above them."""
         root = self.data / "governance"
-        for scope in {TRIAGE, *limits}:
+        if "platform" in limits:
+            self._limit(root / "platform.yaml", {"time_zone": zone}, limits["platform"])
+        for scope in {TRIAGE, *limits} - {"platform"}:
             org, tenant, agent = (*scope.split("/"), "", "")[:3]
             self._limit(root / org / "org.yaml", {"time_zone": zone}, limits.get(org))
             if tenant:
@@ -90,14 +95,14 @@ class Owned(ABC):
         self._close_links()
         pairs = [socket.socketpair() for _ in range(2)]
         self.links = self.link, self.poll_link = [OwnerLink(ours) for ours, _ in pairs]
-        url = self.launch([theirs for _, theirs in pairs])
-        self.http = httpx.Client(base_url=url, trust_env=False, timeout=30)
+        self.endpoints = self.launch([theirs for _, theirs in pairs])
+        self.http = httpx.Client(base_url=self.endpoints["control"], trust_env=False, timeout=30)
         self.running = True
         return self
 
     @abstractmethod
-    def launch(self, connections: list[socket.socket]) -> str:
-        """Start it with ingest's connections; its URL."""
+    def launch(self, connections: list[socket.socket]) -> dict[str, str]:
+        """Start it with ingest's connections; its addresses."""
 
     @abstractmethod
     def wait(self) -> tuple[int, str]:
@@ -176,35 +181,38 @@ class Owned(ABC):
             assert time.monotonic() < deadline, "it never came"
             time.sleep(0.02)
 
-    def _limit(self, file: Path, other: dict[str, object], limits: Mapping[str, str] | None) -> None:
+    def _limit(self, file: Path, other: dict[str, object], limits: Mapping[str, object] | None) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        budgets = {window: {"usd": usd} for window, usd in (limits or {}).items()}
+        budgets = {
+            name: {"usd": said} if isinstance(said, str) and name != "mode" else said
+            for name, said in (limits or {}).items()
+        }
         file.write_text(json.dumps(other | {"budgets": budgets}))
 
 
 class OwnerThread(Owned):
     """In a thread of this process: it starts in an instant, and a debugger sees it."""
 
-    def launch(self, connections: list[socket.socket]) -> str:
-        urls: queue.Queue[str] = queue.Queue()
+    def launch(self, connections: list[socket.socket]) -> dict[str, str]:
+        announced: queue.Queue[dict[str, str]] = queue.Queue()
         self._failure = ""
 
         async def serve() -> None:
             settings = msgspec.convert(self.settings, Settings, dec_hook=lambda kind, text: kind(text))
-            await run(self.data, settings, Outside(connections, asyncio.Event(), urls.put))
+            await run(self.data, settings, Outside(connections, asyncio.Event(), announced.put))
 
         def target() -> None:
             try:
                 asyncio.run(serve())
             except SpanwardError as error:
                 self._failure = error.diagnostics()
-                urls.put("")
+                announced.put({})
 
         self._thread = threading.Thread(target=target)
         self._thread.start()
-        url = urls.get(timeout=30)
-        assert url, self._failure
-        return url
+        endpoints = announced.get(timeout=30)
+        assert endpoints, self._failure
+        return endpoints
 
     def wait(self) -> tuple[int, str]:
         self._thread.join(timeout=30)
@@ -215,7 +223,7 @@ class OwnerThread(Owned):
 class OwnerProcess(Owned):
     """In a process of its own, as `serve` starts it."""
 
-    def launch(self, connections: list[socket.socket]) -> str:
+    def launch(self, connections: list[socket.socket]) -> dict[str, str]:
         descriptors = [connection.fileno() for connection in connections]
         self.process = subprocess.Popen(
             [
@@ -241,7 +249,7 @@ class OwnerProcess(Owned):
         self.process.stdin = None
         line = self.process.stdout.readline()
         assert line, self.wait()
-        return str(json.loads(line)["control"])
+        return json.loads(line)
 
     def wait(self) -> tuple[int, str]:
         self.running = False
@@ -261,11 +269,19 @@ class OwnerProcess(Owned):
 
 def booking(frame: int, *, spends: Spends = (), calls: Calls = (), taken: int = 0, dedupe: bytes = b"") -> Booking:
     """A booking as ingest builds it."""
-    spend_rows = [_owner(path) | {"slot_time": slot, "cost_nano_usd": cost, "calls": 1} for path, slot, cost in spends]
-    call_rows = [_owner(call["path"]) | {"received_time": time.time_ns()} | call for call in calls]
+    spend_rows = [
+        _owner(path) | {"slot_time": slot, "cost_nano_usd": cost, "tokens": sum(tokens), "calls": 1}
+        for path, slot, cost, *tokens in spends
+    ]
+    call_rows = [_owner(call["path"]) | _given_by_ingest() | call for call in calls]
     spend_fields = [*((name, pa.string()) for name in _OWNER), *((name, pa.int64()) for name in _SPEND_NUMBERS)]
     call_fields = [*((name, pa.string()) for name in _CALL_TEXTS), *((name, pa.int64()) for name in _CALL_NUMBERS)]
     return Booking(frame, frame, taken, dedupe, _stream(spend_rows, spend_fields), _stream(call_rows, call_fields))
+
+
+def _given_by_ingest() -> dict[str, Any]:
+    """What every call has; a test may say otherwise."""
+    return {"received_time": time.time_ns(), "entry_id": new_id(), "provider": "openai"}
 
 
 def _owner(path: str) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Nobody is told of a change before it is on disk, and groups are written in the order they were recorded."""
 
 import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -8,13 +10,23 @@ import pytest
 
 from collector.control.commit import Committer
 from collector.governance.budgets import Budgets, Config
+from collector.governance.counters import Amount
 from collector.governance.holds import Hold, Terms
 from collector.state.rows import Group, Keep, SpendLine
-from collector.state.store import State
-from schemas.errors import Fatal
+from collector.state.store import State, StoreFailed
+from schemas.errors import Retryable
 from schemas.ids import AgentPath
 
-KEEP = Keep(spends_since=0, entries_since=10, decisions_since=0, decisions=10, dedupe_keys=10)
+KEEP = Keep(
+    spends_since=0,
+    entries_since=10,
+    decisions_since=0,
+    decisions=10,
+    dedupe_keys=10,
+    rulings=10**9,
+    askers_since=0,
+    findings=10**9,
+)
 
 
 class Desk:
@@ -31,7 +43,9 @@ class Desk:
 
     def hold(self, number: int) -> Hold:
         account = self.budgets.account(AgentPath("acme", "support", "triage"))
-        terms = Terms(f"hold_{number}", f"dec_{number}", "key", "openai", "gpt-4o", "worst_case", 5, number, 10**18)
+        terms = Terms(
+            f"hold_{number}", f"dec_{number}", "key", "openai", "gpt-4o", "worst_case", Amount(5, 5), number, 10**18
+        )
         return self.budgets.hold(account, terms)
 
     async def stop(self) -> None:
@@ -131,7 +145,7 @@ async def test_an_exclusive_job_finds_memory_and_disk_equal_even_under_load(desk
 
 
 async def test_pruning_goes_on_until_nothing_is_left_to_prune(desk: Desk) -> None:
-    desk.committer.group.lines += [SpendLine("acme", "support", "triage", 0, 1, 0) for _ in range(1_200)]
+    desk.committer.group.lines += [SpendLine("acme", "support", "triage", 0, 1, 0, 0) for _ in range(1_200)]
     await desk.committer.durable()
     desk.committer.prune(KEEP)
     await until(lambda: not desk.state.entries())
@@ -143,17 +157,46 @@ async def test_stopping_writes_what_is_recorded(desk: Desk) -> None:
     assert desk.state.last_event == 1
 
 
-async def test_a_group_that_cannot_be_written_ends_the_run_and_tells_nobody(
+async def test_a_group_that_cannot_be_written_ends_the_run_and_everybody_is_told_to_ask_again(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: Group) -> None:
-        raise Fatal("The disk is gone.")
+        raise StoreFailed("The disk is gone.")
 
     monkeypatch.setattr(desk.state, "commit", fail)
     desk.event("lost")
     waiting = asyncio.create_task(desk.committer.durable())
-    with pytest.raises(Fatal, match="The disk is gone"):
+    with pytest.raises(StoreFailed, match="The disk is gone"):
         await desk.task
-    await asyncio.sleep(0)
+    with pytest.raises(Retryable):
+        await waiting
+    desk.event("later")
+    with pytest.raises(Retryable):
+        await desk.committer.durable()
+
+
+async def test_a_slow_disk_does_not_hold_up_the_loop(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first flush tells that it is slow; from then on the loop goes on while the thread waits for the disk."""
+    flushing, go_on = threading.Event(), threading.Event()
+    commit = desk.state.commit
+
+    def slow(group: Group) -> None:
+        flushing.set()
+        assert go_on.wait(30)
+        commit(group)
+
+    def late(group: Group) -> None:
+        time.sleep(0.1)
+        commit(group)
+
+    desk.event("first")
+    monkeypatch.setattr(desk.state, "commit", late)
+    await desk.committer.durable()
+    monkeypatch.setattr(desk.state, "commit", slow)
+    desk.event("second")
+    waiting = asyncio.create_task(desk.committer.durable())
+    await until(flushing.is_set)
     assert not waiting.done()
-    waiting.cancel()
+    go_on.set()
+    await waiting
+    assert desk.state.last_event == 2

@@ -23,10 +23,20 @@ def test_a_hold_can_be_asked_about_settled_and_asked_about_again(start: START) -
         "state": "held",
         "amount_usd": CALL_USD,
         "settled_usd": None,
+        "tokens": 2000,
+        "settled_tokens": None,
     }
     settled = owner.post(f"/v1/holds/{hold}/settle", {"cost_usd": "0.004"})
     assert settled.status_code == 200
-    assert settled.json() == {"id": hold, "state": "settled", "amount_usd": CALL_USD, "settled_usd": "0.004000000"}
+    # Its tokens were not told: those that were held stay posted.
+    assert settled.json() == {
+        "id": hold,
+        "state": "settled",
+        "amount_usd": CALL_USD,
+        "settled_usd": "0.004000000",
+        "tokens": 2000,
+        "settled_tokens": 2000,
+    }
     assert owner.get(f"/v1/holds/{hold}").json() == settled.json()
     assert owner.budgets()[TRIAGE, "daily"] == ("0.004000000", "0.000000000")
     (event,) = owner.events("hold")

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from collector.governance.budgets import Budgets, Config
-from collector.governance.counters import Account, Counter
+from collector.governance.counters import Account, Amount, Counter
 from collector.governance.holds import Call, Hold, Terms
 from collector.governance.windows import slot_of
-from collector.state.rows import Group, Spend
+from collector.state.rows import Group, Increase, Spend
 from collector.state.store import State
-from schemas.governance import ScopeLimits
+from schemas.governance import Mode, ScopeLimits, Unit
 from schemas.ids import AgentPath
 
 SECOND, MINUTE, HOUR, DAY = 10**9, 60 * 10**9, 3600 * 10**9, 86400 * 10**9
@@ -20,11 +20,19 @@ TRIAGE = AgentPath("acme", "support", "triage")
 
 
 def limits(
-    daily: dict[str, int] | None = None, *, monthly: dict[str, int] | None = None, zone: str = "UTC"
+    daily: dict[str, int] | None = None,
+    *,
+    monthly: dict[str, int] | None = None,
+    tokens: dict[str, int] | None = None,
+    zone: str = "UTC",
+    mode: Mode = "enforce",
 ) -> dict[str, ScopeLimits]:
-    """Limits by scope, nano-USD."""
-    daily, monthly = daily or {}, monthly or {}
-    return {scope: ScopeLimits(scope, zone, daily.get(scope), monthly.get(scope)) for scope in daily | monthly}
+    """Limits by scope, nano-USD; `tokens` are those of a day."""
+    daily, monthly, tokens = daily or {}, monthly or {}, tokens or {}
+    return {
+        scope: ScopeLimits(scope, zone, daily.get(scope), monthly.get(scope), tokens.get(scope), mode=mode)
+        for scope in daily | monthly | tokens
+    }
 
 
 class Book:
@@ -42,6 +50,10 @@ class Book:
     def restart(self) -> None:
         """What a crash after the last commit leaves, read back."""
         self.commit()
+        self.crash()
+
+    def crash(self) -> None:
+        """What is not committed is lost; the rest is read back."""
         self.state.close()
         self._open()
 
@@ -62,10 +74,13 @@ class Book:
             self.budgets.set_limits(limits, self.now)
         self.commit()
 
-    def ask(self, amount: int, *, path: AgentPath = TRIAGE, model: str = "gpt-4o") -> Hold | list[Counter]:
+    def ask(
+        self, usd: int, tokens: int = 0, *, path: AgentPath = TRIAGE, model: str = "gpt-4o"
+    ) -> Hold | list[Counter]:
         """A hold, or the budgets that refused it."""
         self.budgets.advance(self.now)
         account = self.budgets.account(path)
+        amount = Amount(usd, tokens)
         exceeded = self.budgets.exceeded(account, amount, self.now)
         if exceeded:
             self.budgets.denied(exceeded, self.now)
@@ -80,9 +95,9 @@ class Book:
         self.commit()
         return hold
 
-    def hold(self, amount: int, *, path: AgentPath = TRIAGE, model: str = "gpt-4o") -> Hold:
+    def hold(self, usd: int, tokens: int = 0, *, path: AgentPath = TRIAGE, model: str = "gpt-4o") -> Hold:
         """A hold that must be granted."""
-        hold = self.ask(amount, path=path, model=model)
+        hold = self.ask(usd, tokens, path=path, model=model)
         assert isinstance(hold, Hold)
         return hold
 
@@ -93,44 +108,57 @@ class Book:
             pass
         self.commit()
 
-    def settle(self, hold: Hold, actual: int) -> None:
-        self.budgets.settle(hold, actual, actor="agent:x", now_ns=self.now)
+    def settle(self, hold: Hold, usd: int, tokens: int = 0) -> None:
+        self.budgets.settle(hold, Amount(usd, tokens), actor="agent:x", now_ns=self.now)
         self.commit()
 
     def void(self, hold: Hold) -> None:
         self.budgets.void(hold, actor="agent:x", now_ns=self.now)
         self.commit()
 
-    def spend(self, cost: int, *, path: AgentPath = TRIAGE, at: int | None = None) -> None:
+    def spend(self, cost: int, tokens: int = 0, *, path: AgentPath = TRIAGE, at: int | None = None) -> None:
         """Telemetry of a call without a hold."""
         slot = slot_of(self.now if at is None else at)
-        self.budgets.book([Spend(path.org, path.tenant, path.agent, slot, cost)], [], self.now)
+        self.budgets.book([Spend(path.org, path.tenant, path.agent, slot, cost, tokens)], [], self.now)
         self.commit()
 
     def span(
         self,
-        cost: int,
+        used: int | tuple[int | None, int | None],
         *,
         decision_id: str = "",
         model: str = "gpt-4o",
         path: AgentPath = TRIAGE,
         at: int | None = None,
     ) -> None:
-        """Telemetry of a call that may have a hold."""
+        """Telemetry of a call that may have a hold: what it cost, or cost and tokens, `None` where nobody knows."""
+        cost, tokens = used if isinstance(used, tuple) else (used, None)
         start = self.now if at is None else at
-        call = Call(model, model, decision_id, start, start + SECOND, self.received or self.now, cost)
-        spends = [Spend(path.org, path.tenant, path.agent, slot_of(start), cost)]
+        call = Call(model, model, decision_id, start, start + SECOND, self.received or self.now, cost, tokens)
+        spends = [Spend(path.org, path.tenant, path.agent, slot_of(start), cost or 0, tokens or 0)]
         self.budgets.book(spends, [(path, call)], self.now)
         self.commit()
 
-    def sums(self, path: AgentPath = TRIAGE, *, at: int | None = None) -> dict[tuple[str, str], tuple[int, int]]:
+    def increase(self, usd: int = 0, tokens: int = 0, *, scope: str = "acme", ns: int = HOUR) -> Increase:
+        """A daily limit that is so much higher from now on."""
+        number = next(self._ids)
+        until = self.now + ns
+        increase = Increase(f"inc_{number:09}", scope, "daily", usd, tokens, self.now, until, "user:ann", "busy day")
+        self.budgets.increase(increase, self.now)
+        self.commit()
+        return increase
+
+    def sums(
+        self, path: AgentPath = TRIAGE, *, at: int | None = None, unit: Unit = "usd"
+    ) -> dict[tuple[str, str], tuple[int, int]]:
         """Settled and held by scope and window."""
-        counters = self.budgets._counters.at(self.account(path), self.now if at is None else at)
+        account = self.budgets._counters.place(self.account(path), self.now if at is None else at)
+        counters = account.usd if unit == "usd" else account.tokens
         return {(counter.scope, counter.window): (counter.settled, counter.held) for counter in counters}
 
-    def agent_day(self, *, at: int | None = None) -> tuple[int, int]:
+    def agent_day(self, *, at: int | None = None, unit: Unit = "usd") -> tuple[int, int]:
         """Settled and held of the agent's day."""
-        return self.sums(at=at)["acme/support/triage", "daily"]
+        return self.sums(at=at, unit=unit)["acme/support/triage", "daily"]
 
     def account(self, path: AgentPath = TRIAGE) -> Account:
         return self.budgets.account(path)
@@ -142,7 +170,8 @@ class Book:
     def _open(self) -> None:
         self.state = State(self.path)
         self.budgets = Budgets(self.config, Group())
-        self.budgets.restore(self.state.open_holds(), self.state.crossings(self.budgets.horizon(self.now)))
+        state, horizon = self.state, self.budgets.horizon(self.now)
+        self.budgets.restore(state.open_holds(), state.crossings(horizon), state.increases(), state.settled(10_000))
         self._recount()
         self.commit()
 

@@ -23,18 +23,18 @@ def test_a_hold_counts_in_every_scope_and_window_above_the_call(book: Book) -> N
     book.hold(70)
     assert book.sums() == {
         (scope, window): (0, 70)
-        for scope in ("acme", "acme/support", "acme/support/triage")
+        for scope in ("platform", "acme", "acme/support", "acme/support/triage")
         for window in ("daily", "monthly")
     }
     assert book.sums(OTHER_TENANT)["acme", "daily"] == (0, 70)
     assert book.sums(OTHER_TENANT)["acme/sales", "daily"] == (0, 0)
 
 
-@pytest.mark.parametrize("scope", ["acme", "acme/support", "acme/support/triage"])
+@pytest.mark.parametrize("scope", ["platform", "acme", "acme/support", "acme/support/triage"])
 @pytest.mark.parametrize("window", ["daily", "monthly"])
 def test_any_one_limit_refuses_and_then_nothing_is_held_anywhere(book: Book, scope: str, window: str) -> None:
     """LiteLLM #9658, #11083: an early return skipped the rest; ai-gateway #2460: counted, never enforced."""
-    wide = dict.fromkeys(("acme", "acme/support", "acme/support/triage"), 10**6)
+    wide = dict.fromkeys(("platform", "acme", "acme/support", "acme/support/triage"), 10**6)
     book.set_limits(
         limits(wide | {scope: 100}, monthly=wide) if window == "daily" else limits(wide, monthly=wide | {scope: 100})
     )
@@ -104,7 +104,7 @@ def test_on_hold_expiry_post_counts_the_hold_as_spent_and_says_it_is_an_estimate
     assert book.agent_day() == (0, 50)
     book.wait(1)
     assert book.agent_day() == (50, 0)
-    assert (hold.state, hold.settled, hold.settled_by) == ("expired", 50, "expiry")
+    assert (hold.state, hold.settled, hold.settled_by) == ("expired", (50, 0), "expiry")
 
 
 def test_on_hold_expiry_release_gives_the_money_back(open_book: OPEN) -> None:
@@ -169,14 +169,14 @@ def test_a_span_without_a_decision_settles_the_oldest_hold_of_its_agent_and_mode
     book.span(5)
     book.span(6)
     book.span(7)
-    assert [hold.settled for hold in (oldest, newest, other_model, other_agent)] == [5, 6, None, None]
+    assert [hold.settled for hold in (oldest, newest, other_model, other_agent)] == [(5, 0), (6, 0), None, None]
     assert book.agent_day() == (18, 20)
 
 
 def test_a_span_finds_its_hold_by_the_model_that_was_asked_for(book: Book) -> None:
     hold = book.hold(10, model="gpt-4o-2024-08-06")
     book.span(4, model="gpt-4o-2024-08-06")
-    assert hold.settled == 4
+    assert hold.settled == (4, 0)
 
 
 def test_a_span_that_ended_before_the_hold_was_made_does_not_settle_it(open_book: OPEN) -> None:
@@ -343,3 +343,78 @@ def test_a_restart_finds_every_hold_and_every_sum(open_book: OPEN) -> None:
     book.span(9, decision_id=settled.terms.decision_id)
     book.wait(15 * MINUTE)
     assert book.agent_day() == (5 + 9 + 10, 0)
+
+
+def test_every_window_of_every_scope_counts_tokens_beside_money(book: Book) -> None:
+    hold = book.hold(70, 900)
+    assert set(book.sums(unit="tokens").values()) == {(0, 900)}
+    assert len(book.sums(unit="tokens")) == 8
+    book.settle(hold, 60, 1000)
+    assert (book.agent_day(), book.agent_day(unit="tokens")) == ((60, 0), (1000, 0))
+    assert [entry.overdraw_tokens for entry in book.state.entries()] == [0, 100]
+    book.span((None, 950), decision_id=hold.terms.decision_id)
+    assert (book.agent_day(), book.agent_day(unit="tokens")) == ((60, 0), (950, 0))
+    book.restart()
+    assert (book.agent_day(), book.agent_day(unit="tokens")) == ((60, 0), (950, 0))
+
+
+def test_a_late_call_counts_its_tokens_in_its_own_day_of_the_tenants_zone(book: Book) -> None:
+    """LiteLLM #5651, #16057, #18582: windows that do not reset, or at the wrong hour. The clocks change this night."""
+    zoned = limits(tokens={"platform": 100, "acme/support": 100}, zone="Europe/Berlin")
+    book.set_limits(zoned)
+    book.wait(2 * DAY)
+    midnight = NOON + 11 * HOUR  # in Berlin, in winter time
+    for at, tokens in ((midnight - 1, 100), (midnight, 30), (midnight + 23 * HOUR - 1, 70), (midnight + 23 * HOUR, 5)):
+        book.spend(0, tokens, at=at)
+    assert [book.sums(at=at, unit="tokens")["platform", "daily"][0] for at in (NOON, midnight, midnight + DAY)] == [
+        100, 100, 5,
+    ]  # fmt: skip
+    assert {crossing.window_start for crossing in book.state.crossings(0)} == {midnight - DAY, midnight}
+
+
+def test_a_call_without_a_price_counts_its_tokens(book: Book) -> None:
+    book.set_limits(limits({"acme": 100}, tokens={"acme": 100}))
+    book.spend(0, 95)
+    assert isinstance(book.ask(100, 5), Hold)
+    assert [c.unit for c in book.ask(0, 1)] == ["tokens"]  # type: ignore[union-attr]
+
+
+def test_a_call_that_costs_nothing_is_not_refused_by_money_that_is_gone(book: Book) -> None:
+    book.set_limits(limits({"acme": 100}, tokens={"acme": 100}))
+    book.spend(200, 0)
+    assert isinstance(book.ask(0, 100), Hold)
+
+
+def test_what_a_call_takes_back_after_it_was_freed_is_overdraw(book: Book) -> None:
+    """Else a client that settles low and a span that says the truth would pass a limit, and nobody recorded it."""
+    book.set_limits(limits({"acme": 100}))
+    low = book.hold(100)
+    book.settle(low, 10)
+    book.hold(90)
+    book.restart()
+    book.span(60, decision_id=low.terms.decision_id)
+    assert book.sums()["acme", "daily"] == (60, 90)
+    assert sum(entry.overdraw for entry in book.state.entries()) == 50
+
+
+def test_a_hundred_unanswered_holds_leave_room_when_their_time_is_over(open_book: OPEN) -> None:
+    """LiteLLM #36926, #27735: refused in one process although nothing is spent."""
+    book = open_book(on_hold_expiry="release")
+    book.set_limits(limits({"platform": 100}, tokens={"platform": 100}))
+    for _ in range(100):
+        book.hold(1, 1)
+    assert not isinstance(book.ask(1, 1), Hold)
+    book.wait(15 * MINUTE)
+    assert isinstance(book.ask(100, 100), Hold)
+
+
+def test_raising_and_lowering_a_limit_re_bases_nothing(book: Book) -> None:
+    """LiteLLM PR#25646 (lifetime spend lost at a reset), #30460 (two stores that disagree)."""
+    book.spend(40, 40)
+    for limit in (50, 10, 10**6, 41):
+        book.set_limits(limits({"acme": limit}, tokens={"acme": limit}))
+        book.restart()
+        assert isinstance(book.ask(1, 1), Hold) is (limit > 40)
+        for hold in list(book.budgets._holds):
+            book.void(hold)
+    assert (book.agent_day(), book.agent_day(unit="tokens")) == ((40, 0), (40, 0))

@@ -5,8 +5,11 @@ Complaints of others covered here: mlflow/mlflow#26054 (a crossing by backfill n
 """
 
 import msgspec
+import pytest
 
+from collector.governance.holds import Hold
 from schemas.booking import Event
+from schemas.governance import Mode
 from tests.collector.governance.bookkeeping import DAY, HOUR, NOON, Book, limits
 
 
@@ -104,6 +107,41 @@ def test_a_limit_set_below_what_is_spent_is_told_at_once_but_not_for_past_days(b
     assert told(book) == [("budget.daily.acme", "80")]
 
 
+def test_thresholds_are_measured_against_a_raised_limit_and_again_when_the_increase_ends(book: Book) -> None:
+    book.set_limits(limits({"acme": 100}))
+    book.spend(85)
+    book.increase(100, ns=HOUR)
+    book.spend(75)
+    assert [threshold for _, threshold in told(book)] == ["80", "80"]
+    book.wait(HOUR)
+    assert [threshold for _, threshold in told(book)] == ["80", "80", "90", "100"]
+    book.increase(100, ns=HOUR)
+    assert len(told(book)) == 4, "going back to a limit repeats nothing"
+
+
+def test_tokens_and_money_of_one_window_are_told_apart(book: Book) -> None:
+    book.set_limits(limits({"acme": 100}, tokens={"acme": 100}))
+    book.spend(85, 95)
+    tokens = "budget.daily.tokens.acme"
+    assert told(book) == [("budget.daily.acme", "80"), (tokens, "80"), (tokens, "90")]
+    assert not isinstance(book.ask(0, 6), Hold)
+    assert isinstance(book.ask(15, 5), Hold)
+    assert told(book)[3:] == [(tokens, "100"), ("budget.daily.acme", "90"), ("budget.daily.acme", "100")]
+    book.restart()
+    book.spend(1, 1)
+    assert len(told(book)) == 6
+
+
+@pytest.mark.parametrize("mode", ["observe", "warn"])
+def test_a_limit_that_refuses_nothing_is_still_told_when_it_is_reached(book: Book, mode: Mode) -> None:
+    book.set_limits(limits({"acme": 100}, mode=mode))
+    assert isinstance(book.ask(50), Hold)
+    assert isinstance(book.ask(500), Hold)
+    assert [threshold for _, threshold in told(book)] == ["80", "90", "100"]
+    # Who only observes asked not to be told.
+    assert len(book.state.notices(0, 10)) == (3 if mode == "warn" else 0)
+
+
 def test_a_crossing_says_whose_budget_how_much_and_until_when(book: Book) -> None:
     book.set_limits(limits({"acme/support": 100_000_000_000}))
     book.spend(80_500_000_000)
@@ -122,8 +160,66 @@ def test_a_crossing_says_whose_budget_how_much_and_until_when(book: Book) -> Non
         "window": "daily",
         "window_start": "2026-03-28T00:00:00Z",
         "resets_at": "2026-03-29T00:00:00Z",
+        "unit": "usd",
+        "mode": "enforce",
         "threshold": 80,
         "limit_usd": "100.000000000",
         "settled_usd": "80.500000000",
         "held_usd": "0.000000000",
     }
+
+
+def test_a_crossing_and_its_notice_are_one_change(book: Book) -> None:
+    """The key of the notice is what makes it one: scope, window, start, unit, threshold and limit."""
+    book.set_limits(limits({"acme": 100}, monthly={"acme/support": 120}))
+    book.spend(95)
+    book.restart()
+    book.spend(10)
+    keys = [stored.notice.key for stored in book.state.notices(0, 100)]
+    day, month = "acme|daily|2026-03-28T00:00:00Z|usd", "acme/support|monthly|2026-03-01T00:00:00Z|usd"
+    assert keys == [f"{day}|80|100", f"{day}|90|100", f"{day}|100|100", f"{month}|80|120"]
+    assert len(keys) == len(book.state.crossings(0)) == len(told(book))
+
+
+@pytest.mark.parametrize(
+    ("scope", "file"),
+    [
+        ("acme", "acme/org.yaml"),
+        ("acme/support", "acme/support/tenant.yaml"),
+        ("acme/support/triage", "acme/support/agents/triage.yaml"),
+    ],
+)
+def test_a_notice_names_the_file_that_holds_the_limit(book: Book, scope: str, file: str) -> None:
+    book.set_limits(limits({scope: 1_500_000_000}))
+    book.spend(1_200_000_001)
+    ((_, notice),) = book.state.notices(0, 100)
+    assert f"change budgets.daily.usd in governance/{file}, or" in notice.text
+    assert notice.text.startswith("1.200000001 USD are settled and 0.00 USD held of 1.50 USD, 80 % of")
+    assert (notice.kind, notice.severity, notice.scope) == ("budget.alert", "info", scope)
+    assert notice.data["resets_at"] == "2026-03-29T00:00:00Z"
+
+
+def test_a_budget_of_nothing_is_told_to_be_used_up(book: Book) -> None:
+    book.set_limits(limits({"acme": 0}))
+    book.ask(1)
+    ((_, notice),) = book.state.notices(0, 100)
+    assert (notice.kind, notice.severity) == ("budget.block", "critical")
+    assert "100 % of the daily budget of acme. Calls that do not fit any more are refused" in notice.text
+
+
+def test_a_token_budget_is_told_in_tokens(book: Book) -> None:
+    book.set_limits(limits(tokens={"platform": 1000}))
+    book.spend(0, tokens=900)
+    notices = [stored.notice for stored in book.state.notices(0, 100)]
+    assert [notice.kind for notice in notices] == ["budget.alert", "budget.warning"]
+    text = "900 tokens are settled and 0 tokens held of 1000 tokens, 90 % of the daily token budget of platform."
+    assert notices[1].text.startswith(text)
+    assert "change budgets.daily.tokens in governance/platform.yaml" in notices[1].text
+
+
+def test_a_budget_that_only_warns_says_that_nothing_is_refused(book: Book) -> None:
+    book.set_limits(limits({"acme": 100}, mode="warn"))
+    book.spend(100)
+    *_, (_, notice) = book.state.notices(0, 100)
+    assert (notice.kind, notice.data["mode"]) == ("budget.block", "warn")
+    assert "Its mode is warn, so nothing is refused." in notice.text

@@ -2,21 +2,24 @@
 
 import pytest
 
-from collector.governance.budgets import Config
+from collector.governance.config import Config
 from collector.governance.counters import Counter
-from collector.governance.decide import Judgement, Question, Quote, decide, governance_file
+from collector.governance.decide import Judgement, Question, decide
+from collector.governance.limits import governance_file
+from collector.governance.sizes import Quote
 from collector.governance.windows import windows_at
 from schemas.control import DecisionRequest
 from tests.collector.governance.bookkeeping import NOON
 
 CALL = DecisionRequest(model="gpt-4o", provider="openai", input_tokens=1000)
-QUOTE = Quote(2_000_000_000, "worst_case", "exact", "abc")
+QUOTE = Quote(2_000_000_000, 5096, "worst_case", "exact", "abc")
+UNPRICED = Quote(0, 5096, "worst_case", "unknown", "")
 
 
 def counter(
     scope: str = "acme/support/triage", *, limit: int = 50_000_000_000, settled: int = 49_000_000_000
 ) -> Counter:
-    made = Counter(scope, "daily", windows_at("UTC", NOON).daily)
+    made = Counter(scope, "daily", "usd", windows_at("UTC", NOON).daily)
     made.limit = made.cap = limit
     made.settled = settled
     return made
@@ -68,24 +71,24 @@ def test_every_budget_that_refuses_is_named() -> None:
 )
 def test_on_unknown_price_decides_what_happens_where_a_budget_applies(policy: str, verdict: str) -> None:
     """LiteLLM #35524: no estimate, so no hold, and nobody was told."""
-    judgement = judge(quote=None, limited=[counter()], exceeded=[], on_unknown_price=policy)
+    judgement = judge(quote=UNPRICED, limited=[counter()], exceeded=[], on_unknown_price=policy)
     assert judgement.verdict == verdict
     assert judgement.reasons[0].rule == "price.unknown"
     assert "No price is known for model 'gpt-4o' of openai" in judgement.reasons[0].message
 
 
 def test_a_refusal_for_an_unknown_price_says_how_to_mend_it() -> None:
-    reason = judge(quote=None, limited=[counter()], exceeded=[]).reasons[0]
+    reason = judge(quote=UNPRICED, limited=[counter()], exceeded=[]).reasons[0]
     assert "processors.budgets.on_unknown_price" in reason.fix
     assert "Check the spelling" in reason.fix
-    unnamed = judge(DecisionRequest(), quote=None, limited=[counter()], exceeded=[]).reasons[0]
+    unnamed = judge(DecisionRequest(), quote=UNPRICED, limited=[counter()], exceeded=[]).reasons[0]
     assert "names no model" in unnamed.message
     assert unnamed.fix.startswith("Name the model")
 
 
 def test_without_a_budget_an_unknown_price_is_allowed_and_said() -> None:
     """LiteLLM #22726, #20615: blocked though no budget was set."""
-    verdict, reasons = judge(quote=None, limited=[], exceeded=[])
+    verdict, reasons = judge(quote=UNPRICED, limited=[], exceeded=[])
     assert (verdict, reasons[0].rule) == ("allow", "price.unknown")
     assert "no budget applies" in reasons[0].message
 
@@ -105,6 +108,7 @@ def test_an_action_without_model_cost_is_allowed_even_when_the_budget_is_gone() 
 @pytest.mark.parametrize(
     ("scope", "file"),
     [
+        ("platform", "governance/platform.yaml"),
         ("acme", "governance/acme/org.yaml"),
         ("acme/support", "governance/acme/support/tenant.yaml"),
         ("acme/support/triage", "governance/acme/support/agents/triage.yaml"),

@@ -8,7 +8,7 @@ from random import Random
 from collector.dialects import DIALECTS
 from collector.dialects.dialect import wanted_keys
 from collector.receivers.content_id import SUFFIX
-from collector.receivers.decode import AGENT_KEYS, SERVICE_KEY
+from collector.receivers.decode import AGENT_KEYS, HOST_KEYS, SERVICE_KEY
 
 CONTENT = "content"
 WANTED = {
@@ -18,7 +18,7 @@ WANTED = {
     "a.key.of.more.than.sixty-four.bytes." + "x" * 60: str,
     CONTENT + SUFFIX: str,
 }
-OF_RESOURCES = (SERVICE_KEY, *AGENT_KEYS, "app.customer", "größe", "x")
+OF_RESOURCES = (SERVICE_KEY, *AGENT_KEYS, HOST_KEYS[0], HOST_KEYS[-1], "app.customer", "größe", "x")
 KEYS = (*WANTED, CONTENT, "server.address", "gen_ai.usage.input_token", *OF_RESOURCES)
 COMPLETIONS = (
     '{"id": "resp_1", "output": []}',
@@ -200,3 +200,25 @@ class OddRequests:
     def resource_spans(self) -> bytes:
         scopes = [self.block(2, self.scope_spans()) for _ in range(self.random.randrange(1, 3))]
         return self.message([self.block(1, self.resource()), *scopes, self.block(3, self.text())])
+
+
+def damage(random: Random, body: bytearray) -> None:
+    """Flip a bit, set a byte, lose some, repeat some, put some in, or lose the end."""
+    if not body:
+        return
+    at = random.randrange(len(body))
+    match random.randrange(12):
+        case 0:
+            del body[at:]
+        case 1 | 2:
+            del body[at : at + random.choice((1, 1, 2, 9))]
+        case 3:
+            body[at:at] = body[at : at + random.randrange(20)]
+        case 4 | 5:
+            body[at:at] = random.choice(
+                (random.randbytes(2), b"\x80", b"\x00", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")
+            )
+        case 6 | 7 | 8:
+            body[at] ^= 1 << random.randrange(8)
+        case _:
+            body[at] = random.randrange(256)

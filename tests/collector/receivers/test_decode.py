@@ -196,6 +196,24 @@ def test_the_processs_agent_is_read_from_the_resource(attributes: dict[str, Valu
     assert builder.table()["resource_agent"].to_pylist() == [agent, agent]
 
 
+@pytest.mark.parametrize(
+    ("attributes", "host"),
+    [
+        ({"host.name": "node-7", "service.instance.id": "i-1"}, "node-7"),
+        ({"host.name": "", "k8s.pod.uid": "p-1", "container.id": "c-1"}, "p-1"),
+        ({"service.instance.id": "i-1"}, "i-1"),
+        ({"host.name": "h" * 70_000}, "h" * 65_536),
+        ({}, None),
+    ],
+)
+def test_the_host_is_read_from_the_resource(attributes: dict[str, Value], host: str | None) -> None:
+    builder = TableBuilder(WANTED, LIMITS, time.time_ns())
+    request = traces(span())
+    request.resource_spans[0].resource.attributes.extend(key_value(key, value) for key, value in attributes.items())
+    builder.add_traces(0, request.SerializeToString())
+    assert builder.table()["resource_host"].to_pylist() == [host]
+
+
 def test_of_content_only_the_id_is_kept() -> None:
     secret = "what was said in confidence"
     builder = TableBuilder({**WANTED, "content#id": str}, LIMITS, time.time_ns())

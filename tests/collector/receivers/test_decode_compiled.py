@@ -15,7 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from benchmarks.payload import batch
 from collector.receivers.content_id import SUFFIX
-from collector.receivers.decode import BASE_FIELDS, RowLimits, TableBuilder
+from collector.receivers.decode import BASE_FIELDS, HOST_KEYS, RowLimits, TableBuilder
 from collector.receivers.decode_compiled import CompiledTableBuilder, warm_up
 from schemas.errors import Permanent
 from tests.captures_on_disk import emitters, requests
@@ -160,6 +160,11 @@ def test_what_is_remarkable_is_left_to_the_reference(remarkable: tuple[str, byte
         "both": with_resource({"gen_ai.main_agent.id": "a-1", "gen_ai.main_agent.name": "triage"}),
         "agent without a name": with_resource({"gen_ai.main_agent.id": "a-1", "gen_ai.main_agent.name": ""}),
         "agent of nothing": with_resource({"gen_ai.main_agent.id": "", "gen_ai.main_agent.name": ""}),
+        "host of a resource": with_resource({"host.name": "node-7"}),
+        "a worker process": with_resource({"service.instance.id": "i-1"}),
+        "every name of a host": with_resource(dict.fromkeys(reversed(HOST_KEYS), "same") | {"host.name": "node-7"}),
+        "host without a name": with_resource({"host.name": "", "k8s.pod.uid": "p-1"}),
+        "host of nothing": with_resource(dict.fromkeys(HOST_KEYS, "")),
         "agent of one resource only": with_resource({"gen_ai.main_agent.name": "triage"}) + ORDINARY,
         "numbers for text": body_of(
             *(span({"session.id": number}) for number in (5, 0, -1, 2**63 - 1, -(2**63), 0.5, 3.555e-05, 1e300, -0.0)),

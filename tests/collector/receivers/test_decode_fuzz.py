@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from collector.receivers.decode import RowLimits
 from tests.captures_on_disk import emitters, requests
 from tests.collector.receivers.agreement import LIMITS, agree
-from tests.collector.receivers.odd_requests import CHANCES, NOW_NS, OddRequests
+from tests.collector.receivers.odd_requests import CHANCES, NOW_NS, OddRequests, damage
 from tests.otlp import CHAT, span, traces
 
 CASES = int(os.environ.get("SPANWARD_FUZZ_CASES", "5000"))
@@ -73,28 +73,6 @@ def small_requests(seed: int) -> Iterator[bytes]:
     attributes = {**CHAT, "list": ["a", "b"], "n": 7, "x": 0.5, "": "", "größe": "日本語"}
     yield traces(span(attributes, start_ns=NOW_NS)).SerializeToString()
     yield OddRequests(Random(seed), 0).request()
-
-
-def damage(random: Random, body: bytearray) -> None:
-    """Flip a bit, set a byte, lose some, repeat some, put some in, or lose the end."""
-    if not body:
-        return
-    at = random.randrange(len(body))
-    match random.randrange(12):
-        case 0:
-            del body[at:]
-        case 1 | 2:
-            del body[at : at + random.choice((1, 1, 2, 9))]
-        case 3:
-            body[at:at] = body[at : at + random.randrange(20)]
-        case 4 | 5:
-            body[at:at] = random.choice(
-                (random.randbytes(2), b"\x80", b"\x00", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01")
-            )
-        case 6 | 7 | 8:
-            body[at] ^= 1 << random.randrange(8)
-        case _:
-            body[at] = random.randrange(256)
 
 
 def test_no_kernel_reads_or_writes_outside_an_array(tmp_path: Path) -> None:

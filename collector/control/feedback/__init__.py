@@ -1,0 +1,1 @@
+"""State that changes in, events to every connected client out, and who acknowledged them how fast."""

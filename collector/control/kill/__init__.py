@@ -1,0 +1,1 @@
+"""Orders of operators in, kills in force everywhere out."""

@@ -1,0 +1,1 @@
+"""What happened → people are told, each of it once, wherever they read."""
