@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 P = "ledger/v1"
 SECOND = 10**9
 SKEW, GRACE = 300 * SECOND, 120 * SECOND
+SCHEMA = re.compile(rb'\[(?:\["(?:[^"\\]|\\.)*","(?:string|int64|bool)"\](?:,(?=\[)|(?=\]$)))*\]')
 
 TEXT, WHOLE, SEVERAL = str, int, list
 SEGMENT = dict(
@@ -33,7 +34,6 @@ SEGMENT = dict(
 )  # fmt: skip
 ANCHOR = dict(v=TEXT, origin=TEXT, n=WHOLE, at=WHOLE, heads=SEVERAL, trust=SEVERAL, prev=TEXT)
 TRUST = dict(v=TEXT, deployment=TEXT, n=WHOLE, at=WHOLE, root=TEXT, keys=SEVERAL, prev=TEXT)
-
 
 sha = lambda data: hashlib.sha256(data).hexdigest()  # noqa: E731 - one line is enough
 node = lambda left, right: hashlib.sha256(b"\1" + left + right).digest()  # noqa: E731
@@ -273,8 +273,8 @@ def verify(objects: Mapping[str, bytes], root: str, now: int, kept: str = "") ->
     live = [f"writer={name}/{len(logs[name]):012d}." for name in live]
     for name in sorted(set(objects) - ledger.used):
         on_its_way = re.sub(f"{P}/events/date=.{{10}}/|parquet$", "", name) in live
-        schema = name == f"{P}/schema/{sha(objects.get(name))}.json" and objects.get(name)[:3] == b'[["'
-        ledger.check(on_its_way or schema, name, "nothing names it")
+        named_by_hash = name == f"{P}/schema/{sha(objects.get(name))}.json"
+        ledger.check(on_its_way or (named_by_hash and SCHEMA.fullmatch(objects.get(name))), name, "nothing names it")
     return ledger.findings
 
 

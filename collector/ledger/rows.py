@@ -43,12 +43,12 @@ def schema_id(document: bytes) -> str:
 
 def parse_schema(document: bytes) -> pa.Schema:
     """The Arrow schema of a document; columns that are still published carry their description."""
+    described = {field.name: field.metadata for field in LEDGER_SCHEMA}
     try:
         columns = [(name, _TYPES[type_name]) for name, type_name in json.loads(document)]
-    except (ValueError, TypeError, KeyError) as error:
+        return pa.schema([pa.field(name, kind, metadata=described.get(name)) for name, kind in columns])
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise Permanent(f"A ledger schema is not a list of columns of known types: {error!r}.") from None
-    described = {field.name: field.metadata for field in LEDGER_SCHEMA}
-    return pa.schema([pa.field(name, kind, metadata=described.get(name)) for name, kind in columns])
 
 
 def align(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -75,7 +75,8 @@ def examine(data: bytes) -> Rows | None:
     try:
         table = rows.from_parquet(data)
         seq = rows.time_range(table, "seq")
-        if not table.num_rows or table["seq"].to_pylist() != list(range(seq[0], seq[1] + 1)):
+        dense = table.num_rows == seq[1] - seq[0] + 1
+        if not dense or table["seq"].to_pylist() != list(range(seq[0], seq[1] + 1)):
             return None
         document = rows.schema_document(table.schema)
         ranges = [rows.time_range(table, name) for name in ("received_time", "event_time")]

@@ -12,6 +12,7 @@ import pytest
 
 from collector.ledger import layout
 from collector.ledger.audit.verify import Question, verify
+from collector.ledger.entry import digest
 from collector.ledger.note import parse_checkpoint, parse_vkey, verified
 from schemas.errors import Permanent
 from tests.collector.ledger.audit.both import both
@@ -97,3 +98,36 @@ def test_no_flipped_bit_of_a_checkpoint_is_accepted(honest: Honest) -> None:
         with pytest.raises(Permanent):
             verified(bytes(flipped), [vkey])
     sys.stdout.write(f"{len(note) * 8} flipped bits of a checkpoint, 0 accepted\n")
+
+
+NESTED = b"[" * 200_000
+HOSTILE = [
+    b"", b"\0", b"\xff\xfe", b"null", b"[]", b"{}", b"1e999", b'"' * 3, NESTED, b"PAR1" * 9, b'{"v":' + NESTED,
+    b'{"k":9' + b"9" * 400 + b"}", "— a b\n".encode() * 9, b"x\n\n\xe2\x80\x94 x x\n", b'[["seq","int64"]]',
+    b'[["a", "string"]]',
+]  # fmt: skip
+
+
+def test_whatever_stands_under_a_name_is_a_finding_and_never_an_exception(honest: Honest) -> None:
+    for key in honest.store.list(f"{layout.PREFIX}/"):
+        for content in HOSTILE:
+            forger = Forger(honest, random.Random(0))
+            forger.objects[key] = content
+            assert not both(forger.store, honest.root, honest.now).intact, (key, content[:20])
+
+
+def test_what_is_added_is_foreign_unless_it_is_a_schema_under_its_hash(honest: Honest) -> None:
+    schemas = {b'[["seq","int64"]]', b"[]"}
+    odd = [
+        b'[["a","float"]]',
+        b'[[1,"int64"]]',
+        b'[["a","int64","b"]]',
+        b'[[["a"],"int64"]]',
+        b'["ab"]',
+        b'[["a","bool"],]',
+    ]
+    for content in [*HOSTILE, *odd]:
+        forger = Forger(honest, random.Random(0))
+        forger.objects[layout.schema_key(digest(content))] = content
+        report = both(forger.store, honest.root, honest.now)
+        assert [each.kind for each in report.findings] == ([] if content in schemas else ["foreign"]), content[:20]
