@@ -164,3 +164,44 @@ def test_every_log_goes_on_after_any_of_its_keys_was_changed(house: House) -> No
     house.anchor()
     assert house.judge() == []
     assert both(house.store, str(Keyring(house.folder / "keys", DEPLOYMENT).root()), house.clock.now_ns).segments == 6
+
+
+def test_the_anchor_is_written_every_minute_also_when_nothing_happened(house: House) -> None:
+    anchor = house.register.anchor()
+    assert anchor is not None
+    assert anchor.due()
+    for n in range(3):
+        entry = anchor.write()
+        assert entry is not None
+        assert (entry.n, entry.heads, anchor.due()) == (n, (), False)
+        house.clock.now_ns += 59 * SECOND_NS
+        assert not anchor.due()
+        house.clock.now_ns += SECOND_NS
+        assert anchor.due()
+    house.clock.now_ns -= 3_600 * SECOND_NS
+    assert anchor.due(), "a clock that was set back does not stop it"
+    entry = anchor.write()
+    assert entry is not None
+    assert entry.at > house.clock.now_ns, "and its times go on rising"
+
+
+def test_of_two_who_write_the_anchor_at_once_one_wins_and_the_other_goes_on_behind_it(house: House) -> None:
+    house.seal("a")
+    one, two = house.register.anchor(), house.register.anchor()
+    assert one is not None
+    assert two is not None
+    one.write()
+
+    def the_other_is_faster(key: str) -> None:
+        if key == layout.entry_key(layout.ANCHOR, 1):
+            house.store.failpoint = lambda _: None
+            house.clock.now_ns += SECOND_NS
+            assert two.write() is not None
+
+    house.store.failpoint = the_other_is_faster
+    assert one.write() is None
+    house.clock.now_ns += SECOND_NS
+    entry = one.write()
+    assert entry is not None
+    assert entry.n == 2
+    assert house.judge() == []
