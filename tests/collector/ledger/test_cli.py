@@ -97,3 +97,17 @@ def test_another_process_can_write_the_anchor_and_a_key_can_be_changed_between_t
     assert len(list((store / "ledger/v1/trust").iterdir())) == 4
     done = run("verify", "--data", written.data)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_ledger_that_is_being_written_has_no_findings(serve: Callable[..., Served]) -> None:
+    quick = {"exporters.ledger.seal_interval": "100ms", "exporters.ledger.seal_idle_interval": "100ms"}
+    served = serve(settings=quick)
+    headers = {"content-type": "application/x-protobuf", "x-api-key": served.agent_key}
+    root = parse_vkey((served.data / "keys" / "root.vkey").read_text().strip())
+    reports: list[Report] = []
+    for _ in range(40):
+        body = traces(*[span() for _ in range(20)]).SerializeToString()
+        httpx.post(served.url("otlp_http", "/v1/traces"), content=body, headers=headers).raise_for_status()
+        reports.append(verify(DirectoryStore(served.data / "store"), Question(root, time.time_ns())))
+    assert [report.findings for report in reports if report.findings] == []
+    assert reports[-1].segments > reports[0].segments
