@@ -7,6 +7,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from collector.ledger.audit.findings import Report
+from collector.ledger.audit.verify import Question, verify
+from collector.ledger.note import parse_vkey
+from collector.stores.directory import DirectoryStore
 from tests.harness import SPANWARD, Served
 from tests.otlp import span, traces
 
