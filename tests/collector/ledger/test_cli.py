@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from collector.ledger.audit.verify import Question, verify
 from collector.ledger.note import parse_vkey
 from collector.stores.directory import DirectoryStore
 from tests.harness import SPANWARD, Served
+from tests.house.source import ROOT
 from tests.otlp import span, traces
 
 
@@ -58,7 +60,7 @@ def test_an_auditor_verifies_keeps_a_checkpoint_proves_a_row_and_notices_a_forge
     (finding,) = json.loads(done.stdout)["findings"]
     assert (finding["class"], finding["key"]) == ("altered", str(data.relative_to(store)))
     second = subprocess.run(
-        [SPANWARD.with_name("python"), "docs/second_verifier.py", store, root],
+        [sys.executable, ROOT / "docs" / "second_verifier.py", store, root],
         check=False,
         capture_output=True,
         text=True,
