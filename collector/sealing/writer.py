@@ -22,8 +22,7 @@ from collector.ledger import layout, rows
 from collector.ledger.entry import ObjectRef, SegmentEntry
 from collector.sealing.journal import Cut, Journal
 from collector.sealing.log import Log, fenced
-from collector.stores.contract import Exists, ObjectStore
-from collector.stores.opening import Mode
+from collector.stores.contract import Exists, Mode, ObjectStore
 from schemas.conservation import Counts
 from schemas.errors import ConfigError, Fatal, Permanent
 from schemas.ids import new_id

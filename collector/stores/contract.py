@@ -12,7 +12,10 @@ The contract, which every store keeps and `tests/collector/stores/test_stores.py
 Whether retention is enforced against somebody who owns the disk is the store's to say.
 """
 
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
+
+# Whether a collector insists on a store that keeps evidence against its owner.
+Mode = Literal["evident", "compliance"]
 
 
 class Exists(Exception):

@@ -1,16 +1,15 @@
 """The place that a command line or a setting names in, the store there out."""
 
 from pathlib import Path
-from typing import Literal
 
 from collector.stores.check import check
+from collector.stores.contract import Mode
 from collector.stores.directory import DirectoryStore
 from collector.stores.mirror import MirroredStore
 from collector.stores.s3 import S3Store
 from schemas.errors import ConfigError
 
 LEDGER = "ledger/"
-Mode = Literal["evident", "compliance"]
 
 
 def open_store(place: str) -> DirectoryStore | S3Store:
