@@ -30,11 +30,13 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 @click.command()
-@click.option("--data", "data_dir", type=click.Path(path_type=Path), required=True, help="Data directory.")
-@click.option("--json", "as_json", is_flag=True, help="Findings as JSON.")
+@click.option(
+    "--data", "data_dir", metavar="DIR", type=click.Path(path_type=Path), required=True, help="Data directory."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def doctor(ctx: click.Context, data_dir: Path, *, as_json: bool) -> None:
-    """Say whether everything received is accounted for, and how far booking and sealing are."""
+    """Say whether everything received is accounted for. Also how far booking and sealing are."""
     findings = [_collector(data_dir), *_backlog(data_dir), *_conservation(data_dir)]
     if as_json:
         click.echo(msgspec.json.encode(findings))
@@ -72,11 +74,12 @@ def _conservation(data_dir: Path) -> list[Finding]:
         return [Finding("ledger", ok=False, message=error.diagnostics())]
     sums = f"received {found.received:,} = stored {found.stored:,} + duplicate {found.duplicate:,}"
     unknown = f"{found.unmetered_calls:,} calls unmetered, {found.unpriced_calls:,} without a known price"
+    sealed = f"{found.segments:,} segments, as of {found.as_of[:19]}Z" if found.as_of else "Nothing is sealed yet"
     points = found.metrics.sentence()
     metrics = f" {points[0].upper()}{points[1:]}." if points else ""
     return [
         Finding("conservation", ok=found.balanced, message=f"{sums} + rejected {found.rejected:,}.{metrics}"),
-        Finding("ledger", ok=True, message=f"{found.segments:,} segments, as of {found.as_of}; {unknown}."),
+        Finding("ledger", ok=True, message=f"{sealed}; {unknown}."),
     ]
 
 

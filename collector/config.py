@@ -240,7 +240,7 @@ def config_options(command: click.decorators.FC) -> click.decorators.FC:
 @click.command()
 @config_options
 def validate(config_path: Path | None, overrides: tuple[str, ...]) -> None:
-    """Check the configuration, with the price overlay it names, and say what is wrong with it."""
+    """Check the configuration and the price overlay it names."""
     config = load_or_exit(config_path, overrides)
     try:
         price_book(pricing_settings(config), config.processors.budgets)
@@ -252,7 +252,7 @@ def validate(config_path: Path | None, overrides: tuple[str, ...]) -> None:
 @click.command("print-config")
 @config_options
 def print_config(config_path: Path | None, overrides: tuple[str, ...]) -> None:
-    """Print the configuration with every default filled in and secrets masked."""
+    """Print the configuration with defaults, secrets masked."""
     click.echo(dump(load_or_exit(config_path, overrides)), nl=False)
 
 

@@ -47,7 +47,7 @@ def prices() -> None:
 @config_options
 @json_option
 def show(*, models: tuple[str, ...], at: str | None, as_json: bool, **given: object) -> None:
-    """Show what a call costs per million tokens of each class, and where the price is known from."""
+    """Show what a million tokens of each class cost. Also where the price is known from."""
     book = _book(given)
     at_ns = _time(at)
     provider, tier, region = (str(given[name]) for name in ("provider", "tier", "region"))
@@ -68,7 +68,7 @@ def show(*, models: tuple[str, ...], at: str | None, as_json: bool, **given: obj
 @config_options
 @json_option
 def check(*, as_json: bool, **given: object) -> None:
-    """Check the price overlay of a configuration: rows that contradict, end before they begin, or look odd."""
+    """Check the price overlay of a configuration. Rows that contradict, end before they begin, or look odd."""
     book = _book(given)
     found = list(oddities(book))
     if as_json:
@@ -87,7 +87,7 @@ def check(*, as_json: bool, **given: object) -> None:
 @config_options
 @json_option
 def diff(*, overlays: tuple[Path, ...], as_json: bool, **given: str | None) -> None:
-    """Say which prices differ between two times, or between two overlay files."""
+    """Say which prices differ between two times or overlays."""
     if len(overlays) == 2 and given["from_"] is None and given["to"] is None:
         old, new = (PriceBook(Settings(rows=load_overlay(path))) for path in overlays)
         at_ns = _time(given["at"])

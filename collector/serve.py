@@ -39,7 +39,7 @@ def data_option(command: click.decorators.FC) -> click.decorators.FC:
 @config_options
 @click.pass_context
 def serve(ctx: click.Context, data_dir: Path, config_path: Path | None, overrides: tuple[str, ...]) -> None:
-    """Receive OTLP, keep budgets, answer decisions, write the ledger. Stops cleanly on SIGTERM."""
+    """Receive OTLP, hold budgets, answer, write the ledger. Stops cleanly on SIGTERM."""
     config = load_or_exit(config_path, overrides)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
@@ -61,7 +61,7 @@ async def _serve(data_dir: Path, config: Config) -> SpanwardError | None:
 
 def _announce(endpoints: dict[str, str], created: BootstrapResult | None) -> None:
     for name, endpoint in endpoints.items():
-        click.echo(f"{name.replace('_', ' '):10} {endpoint}", err=True)
+        click.echo(f"{name.replace('_', ' '):12} {endpoint}", err=True)
     if created is None:
         return
     click.echo("\nFirst start. These are shown once, and kept in bootstrap.json in the data directory:", err=True)
@@ -70,8 +70,8 @@ def _announce(endpoints: dict[str, str], created: BootstrapResult | None) -> Non
     click.echo(f"admin token {created.admin_token}\n", err=True)
     click.echo("Point an agent at it:", err=True)
     click.echo(f"  export OTEL_EXPORTER_OTLP_ENDPOINT={endpoints['otlp_http']}", err=True)
-    if created.agent_key is not None:
-        click.echo(f"  export OTEL_EXPORTER_OTLP_HEADERS=x-api-key={created.agent_key}", err=True)
+    key = created.agent_key or "KEY     # of: spanward keys create --data DIR --agent ORG/TENANT/AGENT"
+    click.echo(f"  export OTEL_EXPORTER_OTLP_HEADERS=x-api-key={key}", err=True)
 
 
 class Collector:
@@ -153,7 +153,7 @@ def running_collector(data_dir: Path) -> Iterator[Collector]:
 @data_option
 @config_options
 def seal(data_dir: Path, config_path: Path | None, overrides: tuple[str, ...]) -> None:
-    """Book and seal everything acknowledged so far; returns when it is in the ledger."""
+    """Book and seal everything acknowledged so far. Returns when it is in the ledger."""
     config = load_or_exit(config_path, overrides)
     try:
         running = _running(data_dir)

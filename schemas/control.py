@@ -92,6 +92,32 @@ class SettleRequest(msgspec.Struct, frozen=True):
     output_tokens: int | None = None
 
 
+class Finish(msgspec.Struct, frozen=True):
+    """What became of one held action: what it used, or `null` when it was not done. It must be said which."""
+
+    id: str
+    settle: SettleRequest | None
+
+
+class FinishRequest(msgspec.Struct, frozen=True):
+    """Many holds at once, 200 at most."""
+
+    holds: list[Finish]
+
+
+class Unfinished(msgspec.Struct, frozen=True):
+    """A hold that stays as it is, and why."""
+
+    id: str
+    message: str
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """All the others are settled or void."""
+
+    unfinished: list[Unfinished]
+
+
 class HoldState(msgspec.Struct, frozen=True):
     """What became of a hold."""
 

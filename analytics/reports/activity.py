@@ -43,6 +43,7 @@ COLUMNS: tuple[ReportColumn, ...] = (
     _recorded("span_id"),
     _recorded("decision_id"),
     _recorded("findings"),
+    _recorded("detail"),
     ReportColumn(name="writer", type="text", table="never", doc="Collector whose log holds the entry."),
     ReportColumn(name="seq", type="int", table="never", doc=_DOCS["seq"]),
     _recorded("entry_id"),

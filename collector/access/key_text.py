@@ -52,7 +52,12 @@ def new_key_text(kind: Kind) -> tuple[str, CredentialId]:
 
 
 def parse_key_text(text: str) -> KeyText:
-    """Kind and id of a well-formed key; raises `Unauthenticated` (malformed or checksum) otherwise."""
+    """Kind and id of a well-formed key; raises `Unauthenticated` (missing, malformed or checksum) otherwise."""
+    if not text:
+        raise Unauthenticated(
+            "No key was sent.",
+            fix="Send one as authorization: Bearer KEY or x-api-key: KEY; `spanward keys create` makes it.",
+        )
     match = KEY_PATTERN.fullmatch(text)
     if match is None:
         raise Unauthenticated(

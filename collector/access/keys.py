@@ -269,7 +269,8 @@ class KeyStore:
         """Write the entry of an operation; its number. The caller holds the transaction."""
         owned = "" if credential.kind == "admin" else f" of {credential.path()}"
         what = f"{KEY_NAMES[credential.kind]} {credential.id}{owned}"
-        done = "Created" if action == "keys.create" else "Revoked"
+        done = "created" if action == "keys.create" else "revoked"
+        why = f": {detail['reason']}" if "reason" in detail else "."
         at_ns = credential.created_ns if credential.revoked_ns is None else credential.revoked_ns
         operation = KeyOperation(
             action=action,
@@ -277,7 +278,7 @@ class KeyStore:
             key_id=credential.id,
             owner=(credential.org, credential.tenant, credential.agent),
             at_ns=at_ns,
-            message=f"{done} {what}.",
+            message=f"{actor} {done} {what}{why}",
             detail=detail,
         )
         entry = msgspec.json.encode(key_event(operation)).decode()

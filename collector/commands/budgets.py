@@ -26,7 +26,7 @@ def budgets() -> None:
 @data_option
 @json_option
 def list_budgets(*, data_dir: Path, as_json: bool) -> None:
-    """List every limit with what is settled, held and left of it, and when it is reached if the last hour goes on."""
+    """List every limit and what is left of it. EXHAUSTED is when it is reached if the last hour goes on."""
     with running_collector(data_dir) as collector:
         answer = collector.get("/v1/admin/budgets")
     if as_json:

@@ -6,6 +6,7 @@ not understand, 3 a drill that some connected client did not acknowledge in time
 """
 
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -77,7 +78,7 @@ class Ordered(Explained):
 @json_option
 @click.pass_context
 def kill(ctx: click.Context, /, **given: object) -> None:
-    """Stop agents, models, tools or new keys, at once and until it is released."""
+    """Stop agents, models, tools or new keys until released."""
     if ctx.invoked_subcommand is not None:
         return
     asked = _given(given)
@@ -92,7 +93,7 @@ def kill(ctx: click.Context, /, **given: object) -> None:
         click.echo(encode({"kill": made, "acks": acks}))
         return
     _print_kills([KillStatus(made, acks)])
-    click.echo(f"In force. To end it: spanward kill release {made.id} --reason TEXT", err=True)
+    click.echo(f"In force. To end it: spanward kill release {made.id} {_where(asked)} --reason TEXT", err=True)
     if acks is not None:
         _print_acks(acks)
 
@@ -135,7 +136,7 @@ def release(ctx: click.Context, /, kill_id: str, **given: object) -> None:
 @json_option
 @click.pass_context
 def drill(ctx: click.Context, /, **given: object) -> None:
-    """Measure how fast a kill would reach every connected client, without stopping anybody."""
+    """Measure how fast a kill would reach clients; stop nobody."""
     asked = _given(given)
     try:
         with _control(asked) as control:
@@ -185,6 +186,13 @@ def _given(given: dict[str, object], ctx: click.Context | None = None) -> _Given
     above = ctx.parent.params if ctx is not None and ctx.parent is not None else {}
     merged = {name: value or above.get(name, value) for name, value in given.items()}
     return msgspec.convert(merged, _Given, dec_hook=lambda _, value: value)
+
+
+def _where(asked: _Given) -> str:
+    """The option that names the same collector again, to be copied."""
+    if asked.data_dir is not None:
+        return shlex.join(("--data", str(asked.data_dir)))
+    return shlex.join(("--endpoint", asked.endpoint or ""))
 
 
 def _wanted(value: str | None, option: str) -> str:

@@ -17,7 +17,7 @@ _COLUMNS = ("time", "state", "target", "attempts", "title", "error")
 
 @click.group(cls=Explained)
 def notify() -> None:
-    """Test the targets of notifications, and list what has not arrived."""
+    """Test the targets of notifications; list what is not told."""
 
 
 @notify.command()
@@ -26,7 +26,7 @@ def notify() -> None:
 @json_option
 @click.pass_context
 def test(ctx: click.Context, *, data_dir: Path, target: str, as_json: bool) -> None:
-    """Send a test notice to the targets of a running collector, now and once."""
+    """Send a test notice to each target, now and once."""
     with running_collector(data_dir) as collector:
         answer = collector.post("/v1/admin/notices/test", msgspec.json.encode({"target": target}))
     outcomes: list[dict[str, Any]] = msgspec.json.decode(answer)["outcomes"]
@@ -43,7 +43,7 @@ def test(ctx: click.Context, *, data_dir: Path, target: str, as_json: bool) -> N
 @data_option
 @json_option
 def list_unfinished(*, data_dir: Path, as_json: bool) -> None:
-    """List deliveries that wait for their next attempt or were given up, the newest of each."""
+    """List deliveries that wait or were given up. The newest of each; waiting ones are tried again."""
     with running_collector(data_dir) as collector:
         answer = collector.get("/v1/admin/notices")
     if as_json:

@@ -25,7 +25,7 @@ from collector.governance.sizes import Quote
 from collector.governance.windows import SLOT_NS, slot_of, utc_text
 from collector.state.rows import KeptDecision
 from collector.state.store import State
-from schemas.control import BudgetView, Decision, DecisionRequest, HoldState, Reason, SettleRequest
+from schemas.control import BudgetView, Decision, DecisionRequest, Finish, HoldState, Reason, SettleRequest, Unfinished
 from schemas.errors import Forbidden, Permanent, Retryable
 from schemas.ids import AgentPath, TenantPath, new_id
 from schemas.money import parse_usd
@@ -113,19 +113,23 @@ class Owner:
 
     async def settle(self, credential: Credential, hold_id: str, request: SettleRequest) -> HoldState:
         """The call was made and cost this much."""
-        now = self._clock()
-        self._budgets.advance(now)
-        hold = self._find(credential, hold_id)
-        self._budgets.settle(hold, self._actual(hold, request), actor=_actor(credential, hold), now_ns=now)
-        return await self._durable_state(hold)
+        return await self._durable_state(self._finish(credential, Finish(hold_id, request), self._clock()))
 
     async def void(self, credential: Credential, hold_id: str) -> HoldState:
         """The call was not made."""
+        return await self._durable_state(self._finish(credential, Finish(hold_id, None), self._clock()))
+
+    async def finish(self, credential: Credential, finishes: Sequence[Finish]) -> list[Unfinished]:
+        """Many of these in one step; those that cannot be as they are told, and the others are durable."""
         now = self._clock()
-        self._budgets.advance(now)
-        hold = self._find(credential, hold_id)
-        self._budgets.void(hold, actor=_actor(credential, hold), now_ns=now)
-        return await self._durable_state(hold)
+        unfinished = []
+        for each in finishes:
+            try:
+                self._finish(credential, each, now)
+            except Permanent as error:
+                unfinished.append(Unfinished(each.id, error.what))
+        await self._committer.durable()
+        return unfinished
 
     async def budgets(self, credential: Credential, scope: str | None) -> list[BudgetView]:
         """Limited budgets, with a forecast: an agent's are the four scopes above its calls, a tenant's its own, its
@@ -174,6 +178,16 @@ class Owner:
     def tick(self) -> bool:
         """Let time pass: expire what is due. True when more is due at once."""
         return self._budgets.advance(self._clock())
+
+    def _finish(self, credential: Credential, finish: Finish, now: int) -> Hold:
+        self._budgets.advance(now)
+        hold = self._find(credential, finish.id)
+        actor = _actor(credential, hold)
+        if finish.settle is None:
+            self._budgets.void(hold, actor=actor, now_ns=now)
+        else:
+            self._budgets.settle(hold, self._actual(hold, finish.settle), actor=actor, now_ns=now)
+        return hold
 
     async def _durable_state(self, hold: Hold) -> HoldState:
         # As it is now: what happens to it while this waits may not be on disk when it is told.

@@ -91,12 +91,12 @@ async def _serve(house: House, running: Running, tasks: asyncio.TaskGroup) -> No
     # What changed while nobody looked, and what was answered, is recorded before the first question.
     await running.keys_follower.poll()
     await running.switch.mirror()
-    await house.stand_in.hand_over(running.parts)
+    await house.stand_in.hand_over(running.parts, running.owner.on_decided)
     await committer.durable()
     await house.front.show(served(house, running, trouble.tell), stand_in(house, running))
     house.line.open(running.door, trouble.tell)
     beside = [tasks.create_task(each) for each in (trouble.wait(), *background(house, running))]
-    await house.stand_in.hand_over_rest(running.parts)
+    await house.stand_in.hand_over_rest(running.parts, running.owner.on_decided)
     await house.outside.stop.wait()
     house.seals.close()
     running.hub.close()

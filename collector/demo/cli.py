@@ -30,7 +30,7 @@ NEEDED = ("openai", "opentelemetry.sdk", "opentelemetry.instrumentation.genai.op
 )
 @click.option("--latency-ms", default=200, show_default=True, help="Time the stand-in takes for an answer.")
 def demo(*, data_dir: str, keep: bool, once: bool, seconds: int, latency_ms: int) -> None:
-    """Three real agents against a stand-in provider at real prices; one is stuck and has 50 USD a day.
+    """Three real agents, one stuck in a loop with 50 USD a day. The provider is a stand-in at real prices.
 
     Needs no API key and no network: everything runs on 127.0.0.1 and ends with the demo.
     """

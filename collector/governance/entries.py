@@ -102,8 +102,10 @@ def crossing_entry(counter: Counter, threshold: int, at_ns: int) -> Row:
     row["action"] = "budget.crossed"
     row["subject"] = f"budget.{counter.name}"
     row["outcome"] = str(threshold)
+    full = threshold < 100 or counter.settled + counter.held >= counter.most
+    reached = f"reached {threshold} %" if full else "had no room for a call, which counts as 100 %"
     row["message"] = (
-        f"The {counter.window} budget of {counter.scope} reached {threshold} %: {worded(unit, counter.settled)} "
+        f"The {counter.window} budget of {counter.scope} {reached}: {worded(unit, counter.settled)} "
         f"settled and {worded(unit, counter.held)} held of {worded(unit, counter.most)}."
     )
     row["detail"] = detail(
@@ -135,7 +137,7 @@ def increase_entry(increase: Increase, at_ns: int, *, ended: bool = False) -> Ro
     row["message"] = (
         f"The increase of the {window} budget of {scope} by {more} has ended."
         if ended
-        else f"The {window} budget of {scope} is {more} higher until {until}: {increase.reason}"
+        else f"{increase.actor} raised the {window} budget of {scope} by {more} until {until}: {increase.reason}"
     )
     row["detail"] = detail(
         {

@@ -222,13 +222,13 @@ def _refusal(row: KillRow) -> Reason:
     return Reason(
         f"kill.{row.scope}.{row.target}",
         _sentence(row),
-        f"Nothing the agent sends can lift it. An operator releases it: spanward kill release {row.id} --reason TEXT.",
+        f"Nothing the agent sends can lift it. An operator releases it: spanward kill release {row.id} --data DIR --reason TEXT.",
     )
 
 
 def _sentence(row: KillRow) -> str:
     what = _WHAT[row.scope].capitalize()
-    return f"{what} of {row.target} stopped since {utc_text(row.since)} by {row.actor}: {row.reason}"
+    return f"{what} of {row.target} is stopped since {utc_text(row.since)} by {row.actor}: {row.reason.rstrip('.')}."
 
 
 def _check(order: Order) -> None:

@@ -30,14 +30,15 @@ def crossing_notice(counter: Counter, threshold: int, at_ns: int) -> Notice:
         f"{_short(unit, counter.settled)} are settled and {_short(unit, counter.held)} held of {_short(unit, limit)}, "
         f"{share} % of the {budget}. {_consequence(counter, threshold, at_ns)} "
         f"To raise the limit, change budgets.{window}.{unit} in {governance_file(scope)}, or for a while: "
-        f"spanward budgets increase --scope {scope} --window {window}."
+        f"spanward budgets increase --data DIR --scope {scope} --window {window} "
+        f"--{unit} MORE --until TIME --reason TEXT."
     )
     return Notice(
         kind=kind,
         key=f"{scope}|{window}|{utc_text(counter.start)}|{unit}|{threshold}|{limit}",
         scope=scope,
         severity=severity,
-        title=f"The {budget} is used up" if threshold == 100 else f"The {budget} has reached {threshold} %",
+        title=_title(budget, threshold, share),
         text=text,
         data={
             "scope": scope,
@@ -57,7 +58,7 @@ def crossing_notice(counter: Counter, threshold: int, at_ns: int) -> Notice:
 
 def kill_notice(row: KillRow, message: str) -> Notice:
     """The notice of a kill; its key is the kill's id."""
-    release = f"It stays until somebody releases it: spanward kill release {row.id} --reason TEXT."
+    release = f"It stays until somebody releases it: spanward kill release {row.id} --data DIR --reason TEXT."
     return _of_kill("kill", row, (f"{message.rstrip('.')}. {release}", row.since), "critical")
 
 
@@ -75,7 +76,7 @@ def finding_notice(rule: str, key: str, row: Row) -> Notice:
         scope=scope,
         severity=_FINDINGS.get(rule, "warning"),
         title=f"{scope}: {rule}",
-        text=f"{row['message']} More of the same is counted in the ledger: spanward report activity --kind finding.",
+        text=f"{row['message']} More of the same is counted in the ledger: spanward report activity --data DIR --kind finding.",
         data={"scope": scope, "rule": rule, "finding": key, "entry_id": str(row["entry_id"])},
         time=int(row["received_time"] or 0),
     )
@@ -99,6 +100,13 @@ def _of_kill(kind: str, row: KillRow, told: tuple[str, int], severity: Severity)
     )
 
 
+def _title(budget: str, threshold: int, share: int) -> str:
+    if threshold < 100:
+        return f"The {budget} has reached {threshold} %"
+    # The first refusal counts as 100 %, and one large call can be refused by a budget that is almost untouched.
+    return f"The {budget} is used up" if share >= 90 else f"The {budget} had no room for a call"
+
+
 def _consequence(counter: Counter, threshold: int, at_ns: int) -> str:
     reset = utc_text(counter.end)
     if counter.end <= at_ns:
@@ -106,7 +114,7 @@ def _consequence(counter: Counter, threshold: int, at_ns: int) -> str:
     if counter.mode != "enforce":
         return f"Its mode is {counter.mode}, so nothing is refused. It resets at {reset}."
     if threshold == 100:
-        return f"Calls that do not fit any more are refused until it resets at {reset}."
+        return f"Calls that do not fit are refused until it resets at {reset}."
     return f"Nothing is refused yet. It resets at {reset}."
 
 

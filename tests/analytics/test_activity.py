@@ -30,6 +30,7 @@ def test_an_entry_shows_who_did_what_to_what_when_and_how_it_ended(ledger: Writt
             decision_id="dec-1",
             findings="spoofed_agent,late",
             message="Answered.",
+            detail='{"answer":42}',
         )
     )
     ledger.seal()
@@ -52,6 +53,7 @@ def test_an_entry_shows_who_did_what_to_what_when_and_how_it_ended(ledger: Writt
         "span_id": "cd" * 8,
         "decision_id": "dec-1",
         "findings": "spoofed_agent,late",
+        "detail": '{"answer":42}',
         "seq": 0,
         "entry_id": "0" * 32,
         "software_version": "0.0",

@@ -59,6 +59,8 @@ SETTLED: dict[str, object] = {
 
 VOID: dict[str, object] = {**SETTLED, "state": "void", "settled_usd": None}
 
+FINISHED: dict[str, object] = {"unfinished": []}
+
 
 def denied(rule: str, *, verdict: str = "deny") -> dict[str, object]:
     """A refusal by another rule."""

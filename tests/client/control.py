@@ -128,11 +128,12 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path == "/v1/feedback/acks":
             control.acks.append(body)
             return 200, {"epoch": body["epoch"]}
-        _, _, _, hold, verb = self.path.split("/")
-        if any(hold == other for other, _, _ in control.finished):
-            return 409, {"error": "conflict", "message": "It is finished.", "fix": ""}
-        control.finished.append((hold, verb, body))
-        return 200, {"id": hold, "state": f"{verb}d", "amount_usd": "0.1", "settled_usd": None}
+        assert self.path == "/v1/holds"
+        done = {hold for hold, _, _ in control.finished}
+        for hold, settle in ((each["id"], each["settle"]) for each in body["holds"] if each["id"] not in done):
+            control.finished.append((hold, "void" if settle is None else "settle", settle or {}))
+        twice = [each["id"] for each in body["holds"] if each["id"] in done]
+        return 200, {"unfinished": [{"id": hold, "message": "It is finished."} for hold in twice]}
 
     def do_GET(self) -> None:
         path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)

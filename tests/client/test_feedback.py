@@ -57,7 +57,7 @@ def test_a_kill_refuses_without_asking_and_a_release_lets_pass_again(control: Co
     assert caught.value.rule == "kill.all.platform"
     assert str(caught.value) == (
         "admin:ann stopped platform (all) at 2026-11-24T02:00:00Z: runaway costs. "
-        f"It stays stopped until somebody runs `spanward kill release {kill['id']} --reason TEXT`."
+        f"It stays stopped until somebody runs `spanward kill release {kill['id']} --data DIR --reason TEXT`."
     )
     assert len(control.questions) == 1
     control.release()

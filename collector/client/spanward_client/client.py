@@ -18,12 +18,15 @@ from spanward_client.errors import Unavailable
 from spanward_client.holding import CALL_ACTION, AsyncHold, Hold, working_under
 from spanward_client.protocol import (
     DECISIONS_PATH,
+    HOLDS_PATH,
     Actual,
     Question,
     ask_body,
+    finish_body,
     headers,
     may_be_stale,
     read_answer,
+    read_finished,
     read_hold,
     settle_body,
     unreachable,
@@ -69,6 +72,13 @@ class Client:
     def void(self, hold_id: str) -> HoldState | None:
         """Give a hold's money back; see `Hold.void`."""
         return self._finish(hold_id, "void", {})
+
+    def finish(self, outcomes: Mapping[str, Actual | None]) -> Mapping[str, str]:
+        """Settle or, where there is `None`, void up to 200 holds at once; returns those that could not be, and why.
+
+        Raises `Rejected`, `Unavailable`.
+        """
+        return read_finished(self._post(HOLDS_PATH, finish_body(outcomes)))
 
     def close(self) -> None:
         """Close the connection."""
@@ -172,7 +182,7 @@ def may_use_proxy(settings: Settings) -> bool:
 
 
 def _hold_path(hold_id: str, verb: str) -> str:
-    return f"/v1/holds/{quote(hold_id, safe='')}/{verb}"
+    return f"{HOLDS_PATH}/{quote(hold_id, safe='')}/{verb}"
 
 
 def _without_answer(settings: Settings, error: Unavailable) -> Decision:

@@ -142,6 +142,12 @@ def read_hold_state(body: bytes) -> HoldState:
     )
 
 
+def read_unfinished(body: bytes) -> Mapping[str, str]:
+    """The body of `POST /v1/holds`: why by hold; raises `Malformed`."""
+    items = map(_object, _list(_object(_loads(body)), "unfinished"))
+    return {_text(item, "id"): _text(item, "message") for item in items}
+
+
 def read_error(body: bytes) -> tuple[str, str]:
     """Message and fix of an error body; raises `Malformed` when it is not one of ours."""
     answer = _object(_loads(body))

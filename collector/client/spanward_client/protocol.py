@@ -11,7 +11,15 @@ from typing import NoReturn, TypedDict, TypeVar
 
 import httpx
 
-from spanward_client.decision import Decision, HoldState, Malformed, read_decision, read_error, read_hold_state
+from spanward_client.decision import (
+    Decision,
+    HoldState,
+    Malformed,
+    read_decision,
+    read_error,
+    read_hold_state,
+    read_unfinished,
+)
 from spanward_client.errors import (
     ApprovalRequired,
     BudgetExceeded,
@@ -27,6 +35,7 @@ from spanward_client.settings import Settings
 T = TypeVar("T")
 
 DECISIONS_PATH = "/v1/decisions"
+HOLDS_PATH = "/v1/holds"
 
 KEY_FIX = "Set SPANWARD_API_KEY to a key made with `spanward keys create --agent ORG/TENANT/AGENT`."
 
@@ -93,6 +102,16 @@ def settle_body(actual: Actual) -> dict[str, object]:
     return body
 
 
+def finish_body(outcomes: Mapping[str, Actual | None]) -> dict[str, object]:
+    """The body of `POST /v1/holds`: by hold what was used, `None` for an action that was not done."""
+    return {
+        "holds": [
+            {"id": hold_id, "settle": None if actual is None else settle_body(actual)}
+            for hold_id, actual in outcomes.items()
+        ]
+    }
+
+
 def read_answer(response: httpx.Response) -> Decision:
     """An allowing decision, or the exception that says why not."""
     decision = _read(response, read_decision)
@@ -104,6 +123,11 @@ def read_answer(response: httpx.Response) -> Decision:
 def read_hold(response: httpx.Response) -> HoldState:
     """What became of the hold."""
     return _read(response, read_hold_state)
+
+
+def read_finished(response: httpx.Response) -> Mapping[str, str]:
+    """The holds that stay as they are, and why."""
+    return _read(response, read_unfinished)
 
 
 def refusal(decision: Decision) -> Denied:

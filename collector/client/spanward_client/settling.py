@@ -1,8 +1,9 @@
 """Settles and voids → the server, behind the agent's back.
 
-One daemon thread a process sends them, so that no call waits for its booking. Invariant: handing one
-over never blocks and never raises. The queue is bounded; what finds it full, or does not get through,
-is counted and left: the call's span settles the hold, or its expiry posts it as estimated.
+One daemon thread a process sends them, so that no call waits for its booking; all that wait go in one
+request, because what is not settled yet holds its worst case and refuses other calls. Invariant:
+handing one over never blocks and never raises. The queue is bounded; what finds it full, or does not
+get through, is counted and left: the call's span settles the hold, or its expiry posts it as estimated.
 """
 
 import atexit
@@ -11,18 +12,26 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable
+from contextlib import suppress
 
 from spanward_client.ambient import sync_client
-from spanward_client.errors import Rejected, SpanwardError
+from spanward_client.errors import SpanwardError
+from spanward_client.protocol import Actual
 
 QUEUE_MAX = 1_000
-"""Settles and voids that may wait; at one millisecond each, a second of work."""
+"""Settles and voids that may wait."""
+
+BATCH_MAX = 200
+"""The most that are sent at once; the server takes no more."""
 
 FLUSH_S = 2.0
 """The longest the end of the process waits for them."""
 
 _log = logging.getLogger("spanward_client")
+
+
+_Outcome = tuple[str, Actual | None]
+"""A hold, and what it used; `None` voids."""
 
 
 class _Desk:
@@ -35,16 +44,16 @@ class _Desk:
 
     def forget(self) -> None:
         self.lock = threading.Lock()
-        self.waiting: queue.Queue[Callable[[], object]] = queue.Queue(QUEUE_MAX)
+        self.waiting: queue.Queue[_Outcome] = queue.Queue(QUEUE_MAX)
         self.thread: threading.Thread | None = None
         self.dropped = 0
 
-    def hand_over(self, act: Callable[[], object]) -> None:
-        """Have it done soon, or count it as dropped."""
+    def hand_over(self, hold_id: str, actual: Actual | None) -> None:
+        """Have it sent soon, or count it as dropped."""
         try:
-            self.waiting.put_nowait(act)
+            self.waiting.put_nowait((hold_id, actual))
         except queue.Full:
-            self._drop("the queue is full")
+            self._drop(1, "the queue is full")
             return
         if self.thread is None:
             self._start()
@@ -68,19 +77,23 @@ class _Desk:
 
     def _work(self) -> None:
         while True:
-            act = self.waiting.get()
+            batch = [self.waiting.get()]
+            with suppress(queue.Empty):
+                while len(batch) < BATCH_MAX:
+                    batch.append(self.waiting.get_nowait())
             try:
-                act()
-            except Rejected as no:
-                # The span was faster, most often: the hold is settled already.
-                _log.debug("A hold was not finished: %s", no)
-            except SpanwardError as error:
-                self._drop(str(error))
+                for hold_id, why in sync_client().finish(dict(batch)).items():
+                    # The span was faster, most often: the hold is settled already.
+                    _log.debug("Hold %s was not finished: %s", hold_id, why)
+            # httpx raises RuntimeError when `close` came in between; the next batch has a new client.
+            except (SpanwardError, RuntimeError) as error:
+                self._drop(len(batch), str(error))
             finally:
-                self.waiting.task_done()
+                for _ in batch:
+                    self.waiting.task_done()
 
-    def _drop(self, why: str) -> None:
-        self.dropped += 1
+    def _drop(self, count: int, why: str) -> None:
+        self.dropped += count
         _log.warning("A hold is left to its span or its expiry, %s so far: %s", self.dropped, why)
 
 
@@ -89,12 +102,12 @@ _desk = _Desk()
 
 def settle_soon(hold_id: str, *, input_tokens: int, output_tokens: int) -> None:
     """Book these tokens on the hold, in the background."""
-    _desk.hand_over(lambda: sync_client().settle(hold_id, input_tokens=input_tokens, output_tokens=output_tokens))
+    _desk.hand_over(hold_id, Actual(input_tokens=input_tokens, output_tokens=output_tokens))
 
 
 def void_soon(hold_id: str) -> None:
     """Give the hold's money back, in the background; only for a call that was certainly not charged."""
-    _desk.hand_over(lambda: sync_client().void(hold_id))
+    _desk.hand_over(hold_id, None)
 
 
 def flush(timeout_s: float = FLUSH_S) -> bool:

@@ -1,6 +1,6 @@
 """What agents ask: decisions, budgets and holds, as JSON."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -10,13 +10,26 @@ from collector.control.answers import DECISION_HEADERS, Answer
 from collector.control.doors.config import Config
 from collector.control.doors.request import ENCODE, Operation, Page, Request, Route
 from collector.pricing.rate import MAX_TOKENS
-from schemas.control import BudgetView, Decision, DecisionRequest, HoldState, SettleRequest
+from schemas.control import (
+    BudgetView,
+    Decision,
+    DecisionRequest,
+    Finish,
+    Finished,
+    FinishRequest,
+    HoldState,
+    SettleRequest,
+    Unfinished,
+)
 from schemas.errors import Permanent
 
 MAX_NAME_CHARS = 256
+# One step of the loop, which questions wait for: a few milliseconds.
+MAX_FINISHED = 200
 
 _DECISION = msgspec.json.Decoder(DecisionRequest)
 _SETTLE = msgspec.json.Decoder(SettleRequest)
+_FINISH = msgspec.json.Decoder(FinishRequest)
 
 
 class Budgets(msgspec.Struct, frozen=True):
@@ -36,6 +49,7 @@ _BUDGETS = Operation(
     "Limited budgets this key may see.", Budgets, query={"scope": "Only this scope, such as `acme/support`."}
 )
 _SETTLED = Operation("The action was done and cost this much.", HoldState, SettleRequest, may_be=(409,))
+_FINISHED = Operation("Many holds at once: settled, or given back.", Finished, FinishRequest)
 _VOIDED = Operation("The action was not done: give the money back.", HoldState, may_be=(409,))
 
 
@@ -54,6 +68,9 @@ class Judge(Protocol):
     async def void(self, credential: Credential, hold_id: str) -> HoldState:
         """The call was not made."""
 
+    async def finish(self, credential: Credential, finishes: Sequence[Finish]) -> list[Unfinished]:
+        """Many of these; those that could not be."""
+
     async def budgets(self, credential: Credential, scope: str | None) -> list[BudgetView]:
         """The limited budgets a key may see."""
 
@@ -71,6 +88,7 @@ class AgentPages:
         return (
             Route("POST", "/v1/decisions", self._decide, _DECIDE),
             Route("GET", "/v1/budgets", self._budgets, _BUDGETS),
+            Route("POST", "/v1/holds", self._finish, _FINISHED),
             Route("GET", "/v1/holds/{id}", self._hold, Operation("What became of a hold.", HoldState)),
             Route("POST", "/v1/holds/{id}/settle", self._settle, _SETTLED),
             Route("POST", "/v1/holds/{id}/void", self._void, _VOIDED),
@@ -97,6 +115,16 @@ class AgentPages:
         settlement = await request.json(_SETTLE, self._config.max_body)
         check_tokens(input_tokens=settlement.input_tokens, output_tokens=settlement.output_tokens)
         return Page(ENCODE(await self._owner.settle(credential, hold_id, settlement)))
+
+    async def _finish(self, request: Request) -> Page:
+        credential = self._credential(request)
+        finishes = (await request.json(_FINISH, self._config.max_body)).holds
+        if len(finishes) > MAX_FINISHED:
+            raise _invalid("$.holds", f"has {len(finishes)} items, and may have {MAX_FINISHED}")
+        for each in finishes:
+            if each.settle is not None:
+                check_tokens(input_tokens=each.settle.input_tokens, output_tokens=each.settle.output_tokens)
+        return Page(ENCODE(Finished(await self._owner.finish(credential, finishes))))
 
     async def _void(self, request: Request, hold_id: str) -> Page:
         return Page(ENCODE(await self._owner.void(self._credential(request), hold_id)))

@@ -6,7 +6,7 @@ it; no more is answered than fits `max_unrecorded_decisions`.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from collector.access.keys import Credential
@@ -17,13 +17,15 @@ from collector.control.doors.request import Page, Request
 from collector.control.owner import Parts
 from collector.control.repeats import Repeats, digest
 from collector.governance import entries
+from collector.governance.adherence.rulings import Decided
 from collector.governance.budgets import Config
 from collector.governance.counters import Account
+from collector.governance.decide import COSTED_ACTIONS
 from collector.governance.entries import DECISION_PREFIX, DecisionDetail, decision_entry
 from collector.governance.kills import Kills
 from collector.governance.windows import utc_text
 from collector.state.rows import KeptDecision, Row
-from schemas.control import BudgetView, Decision, DecisionRequest, HoldState, Reason, SettleRequest
+from schemas.control import BudgetView, Decision, DecisionRequest, Finish, HoldState, Reason, SettleRequest, Unfinished
 from schemas.errors import SpanwardError
 from schemas.ids import new_id
 from schemas.tables import EntryKind
@@ -45,10 +47,11 @@ class Kept(NamedTuple):
 
 
 class _Unrecorded(NamedTuple):
-    """One entry that waits for the state, and the answer that a repeated question gets again."""
+    """One entry that waits for the state, what a repeated question gets again, and what was allowed."""
 
     row: Row
     kept: KeptDecision | None
+    allowed: Decided | None
 
 
 class StandIn:
@@ -82,18 +85,21 @@ class StandIn:
         self._error = error.what
         _LOG.error("%s Agents are told %s until the state is back.", error.diagnostics(), self._config.on_store_failure)
 
-    async def hand_over(self, parts: Parts) -> None:
-        """The state is back: record what was answered; raises `Retryable` when that cannot be written."""
+    async def hand_over(self, parts: Parts, tell: Callable[[Decided], None]) -> None:
+        """The state is back: record what was answered; raises `Retryable` when that cannot be written.
+
+        `tell` hears of each model call that was allowed, in the group that records it.
+        """
         self._forget(parts.state.meta(_RECORDED))
         if self._since:
-            self._unrecorded.append(_Unrecorded(self._told(), None))
+            self._unrecorded.append(_Unrecorded(self._told(), None, None))
         # What is answered meanwhile comes along, and the rest with the first groups of the owner.
-        await self._record(parts)
+        await self._record(parts, tell)
 
-    async def hand_over_rest(self, parts: Parts) -> None:
+    async def hand_over_rest(self, parts: Parts, tell: Callable[[Decided], None]) -> None:
         """The same for what came during `hand_over`; from now on nothing comes any more."""
         while self._unrecorded:
-            await self._record(parts)
+            await self._record(parts, tell)
         if self._since:
             _LOG.warning("The state of budgets is written again, after %s answers without it.", self._allowed)
         self._since = self._allowed = self._refused = 0
@@ -127,6 +133,10 @@ class StandIn:
         """Raises `Retryable`."""
         raise unavailable()
 
+    async def finish(self, _credential: Credential, _finishes: Sequence[Finish]) -> list[Unfinished]:
+        """Raises `Retryable`."""
+        raise unavailable()
+
     async def budgets(self, _credential: Credential, _scope: str | None) -> list[BudgetView]:
         """Raises `Retryable`."""
         raise unavailable()
@@ -146,16 +156,23 @@ class StandIn:
         if request.idempotency_key and not killed:
             kept = KeptDecision(credential.id, request.idempotency_key, digest(request), answer.body, now)
             self._repeats.keep(kept)
-        self._unrecorded.append(_Unrecorded(_entry(credential, request, decision, now), kept))
+        allowed = None
+        if request.action in COSTED_ACTIONS and not killed:
+            named = (str(credential.speaker(request.agent)), request.provider, request.model)
+            rule = decision.reasons[0].rule
+            allowed = Decided(decision.decision_id, *named, decision.verdict, rule, held=False, at_ns=now)
+        self._unrecorded.append(_Unrecorded(_entry(credential, request, decision, now), kept, allowed))
         return answer
 
-    async def _record(self, parts: Parts) -> None:
+    async def _record(self, parts: Parts, tell: Callable[[Decided], None]) -> None:
         count = len(self._unrecorded)
         if not count:
             return
         group = parts.committer.group
-        for row, kept in self._unrecorded:
+        for row, kept, allowed in self._unrecorded:
             group.event(row)
+            if allowed is not None:
+                tell(allowed)
             if kept is not None:
                 group.decisions.append(kept)
                 parts.repeats.keep(kept)

@@ -122,5 +122,5 @@ def test_the_gates_own_requests_make_no_spans(
     with httpx.Client() as client:
         client.post(f"{provider.url}/v1/chat/completions", json={"model": "m", "messages": []})
     assert spanward_client.flush()
-    assert wanted == {"/v1/decisions": False, "/v1/chat/completions": True, "/v1/holds/hold-1/settle": False}
+    assert wanted == {"/v1/decisions": False, "/v1/chat/completions": True, "/v1/holds": False}
     assert gate.finished

@@ -77,8 +77,8 @@ def test_tenant_keys_entries_name_the_tenant_and_no_agent(store: KeyStore) -> No
     store.revoke(key.id, actor=OPERATOR, reason="rotated")
     rows = [event.row for _, event in store.events(0)]
     assert [row["message"] for row in rows] == [
-        f"Created tenant key {key.id} of acme/support.",
-        f"Revoked tenant key {key.id} of acme/support.",
+        f"{OPERATOR} created tenant key {key.id} of acme/support.",
+        f"{OPERATOR} revoked tenant key {key.id} of acme/support: rotated",
     ]
     assert [(row["org"], row["tenant"], row.get("agent")) for row in rows] == [("acme", "support", None)] * 2
     assert msgspec.json.decode(str(rows[0]["detail"]))["key_kind"] == "tenant"
@@ -193,9 +193,9 @@ def test_every_operation_is_one_entry_with_who_what_when_and_version(store: KeyS
         ("keys.create", OPERATOR, admin.id, "ok", START_NS + SECOND_NS),
     ]
     assert [row["message"] for row in rows] == [
-        f"Created key {created.id} of acme/support/triage.",
-        f"Revoked key {created.id} of acme/support/triage.",
-        f"Created admin token {admin.id}.",
+        f"{OPERATOR} created key {created.id} of acme/support/triage.",
+        f"system:offboarding revoked key {created.id} of acme/support/triage: left",
+        f"{OPERATOR} created admin token {admin.id}.",
     ]
     assert [msgspec.json.decode(str(row["detail"])) for row in rows] == [
         {"key_kind": "agent", "expires_at": "2027-02-22T06:00:00Z"},

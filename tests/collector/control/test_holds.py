@@ -145,3 +145,42 @@ def test_a_settlement_that_says_nothing_exact_is_refused_and_changes_nothing(
     assert (response.status_code, response.json()["error"]) == (400, "bad_request")
     assert complaint in response.json()["message"]
     assert owner.get(f"/v1/holds/{hold}").json()["state"] == "held"
+
+
+def test_many_holds_are_finished_at_once_and_what_cannot_be_is_told(start: START) -> None:
+    """Each settle in a request of its own comes late from a busy process, and what it holds refuses calls (2.B)."""
+    owner = start(limits=LIMITS)
+    used, unused, twice = held(owner), held(owner), held(owner)
+    owner.post(f"/v1/holds/{twice}/void")
+    settle = {"input_tokens": 100, "output_tokens": 10}
+    holds = [
+        {"id": used, "settle": settle},
+        {"id": unused, "settle": None},
+        {"id": twice, "settle": settle},
+        {"id": "hold_nobody", "settle": None},
+    ]
+    answer = owner.post("/v1/holds", {"holds": holds})
+    assert answer.status_code == 200
+    told = {each["id"]: each["message"] for each in answer.json()["unfinished"]}
+    assert told.keys() == {twice, "hold_nobody"}
+    assert "cannot be settled" in told[twice]
+    assert owner.budgets()[TRIAGE, "daily"] == ("0.000350000", "0.000000000")
+    assert owner.post("/v1/holds", {"holds": holds[:2]}).json() == {"unfinished": []}, "a repetition changes nothing"
+
+
+def test_who_says_nothing_of_a_hold_does_not_void_it(start: START) -> None:
+    owner = start(limits=LIMITS)
+    hold = held(owner)
+    for body in ({"id": hold}, {"id": hold, "setle": {}}, {"id": hold, "settle": {"input_tokens": -1}}):
+        assert owner.post("/v1/holds", {"holds": [body]}).status_code == 400
+    assert owner.post("/v1/holds", {"holds": [{"id": hold, "settle": None}] * 201}).status_code == 400
+    assert owner.budgets()[TRIAGE, "daily"] == ("0.000000000", CALL_USD)
+
+
+def test_nobody_finishes_the_holds_of_another_agent(start: START) -> None:
+    owner = start(limits=LIMITS)
+    hold = held(owner)
+    other = owner.new_key("acme/support/other")
+    (told,) = owner.post("/v1/holds", {"holds": [{"id": hold, "settle": None}]}, key=other).json()["unfinished"]
+    assert told["id"] == hold
+    assert owner.budgets()[TRIAGE, "daily"] == ("0.000000000", CALL_USD)

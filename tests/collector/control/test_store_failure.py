@@ -178,6 +178,26 @@ def test_allow_lets_calls_pass_without_a_hold_and_records_each_once_it_can(prepa
     assert "2 decisions were answered allow without a hold" in str(outage["message"])
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_what_was_allowed_without_the_state_is_no_finding_afterwards(prepare: PREPARE, named: bool) -> None:
+    owner = started(prepare, **allow())
+    owner.ask(model="gpt-4o-mini")
+    with full_disk(owner):
+        owner.eventually(lambda: question(owner).status_code == 200)
+        told = question(owner).json()
+    owner.eventually(answers(owner))
+    # Far later than clocks may differ after the first question of this agent.
+    began = time.time_ns() + 20 * 10**9
+    call = {
+        "path": TRIAGE, "model": "gpt-4o-2024-08-06", "request_model": "gpt-4o", "cost_nano_usd": 9,
+        "start_time": began, "end_time": began + 1, "received_time": began + 2,
+    }  # fmt: skip
+    owner.resume()
+    owner.book(calls=[call | ({"decision_id": told["decision_id"]} if named else {})])
+    owner.resume()
+    assert [event.row["message"] for event in owner.events("finding")] == []
+
+
 def test_more_than_can_be_recorded_is_not_allowed(prepare: PREPARE) -> None:
     owner = started(prepare, **allow(max_unrecorded_decisions=3))
     with full_disk(owner):

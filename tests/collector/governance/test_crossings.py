@@ -204,7 +204,7 @@ def test_a_budget_of_nothing_is_told_to_be_used_up(book: Book) -> None:
     book.ask(1)
     ((_, notice),) = book.state.notices(0, 100)
     assert (notice.kind, notice.severity) == ("budget.block", "critical")
-    assert "100 % of the daily budget of acme. Calls that do not fit any more are refused" in notice.text
+    assert "100 % of the daily budget of acme. Calls that do not fit are refused" in notice.text
 
 
 def test_a_token_budget_is_told_in_tokens(book: Book) -> None:
@@ -223,3 +223,13 @@ def test_a_budget_that_only_warns_says_that_nothing_is_refused(book: Book) -> No
     *_, (_, notice) = book.state.notices(0, 100)
     assert (notice.kind, notice.data["mode"]) == ("budget.block", "warn")
     assert "Its mode is warn, so nothing is refused." in notice.text
+
+
+def test_one_call_too_large_for_an_untouched_budget_is_told_as_that_and_not_as_used_up(book: Book) -> None:
+    book.set_limits(limits({"acme": 100}))
+    book.ask(101)
+    ((_, notice),) = book.state.notices(0, 100)
+    assert (notice.kind, notice.title) == ("budget.block", "The daily budget of acme had no room for a call")
+    rows = [msgspec.msgpack.decode(event, type=Event).row for _, event in book.state.events(0, 1000)]
+    (crossed,) = (row["message"] for row in rows if row["kind"] == "budget_crossing")
+    assert "had no room for a call, which counts as 100 %: 0.000000000 USD settled" in str(crossed)

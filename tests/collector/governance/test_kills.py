@@ -112,7 +112,7 @@ def test_a_refusal_says_who_why_since_when_and_how_it_ends() -> None:
     kills = killed(("all", "acme"), ("llm", "platform"))
     widest, narrower = kills.refusals(TRIAGE, CALL)
     assert (widest.rule, narrower.rule) == ("kill.llm.platform", "kill.all.acme")
-    assert narrower.message == "Everything of acme stopped since 1970-01-01T00:00:00Z by user:ops: a loop"
+    assert narrower.message == "Everything of acme is stopped since 1970-01-01T00:00:00Z by user:ops: a loop."
     assert "spanward kill release kill_0" in narrower.fix
 
 

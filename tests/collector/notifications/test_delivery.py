@@ -87,7 +87,7 @@ def test_a_notice_says_which_budget_how_far_what_happens_until_when_and_how_to_r
     assert "budgets.daily.usd in governance/acme/support/agents/triage.yaml" in text
     spend(owner, 5_000_000_000)
     owner.eventually(lambda: len(slack.bodies) == 3)
-    assert "Calls that do not fit any more are refused until it resets at" in slack.bodies[2]["text"]
+    assert "Calls that do not fit are refused until it resets at" in slack.bodies[2]["text"]
 
 
 def test_late_calls_of_a_past_day_tell_of_its_budget_once(start: START, opened: OPENED) -> None:

@@ -56,8 +56,8 @@ class Kill:
         """The exception, with who, why and since when."""
         reason = Reason(
             rule=self.rule,
-            message=f"{self.actor} stopped {self.target} ({self.scope}) at {self.since}: {self.reason}.",
-            fix=f"It stays stopped until somebody runs `spanward kill release {self.id} --reason TEXT`.",
+            message=f"{self.actor} stopped {self.target} ({self.scope}) at {self.since}: {self.reason.rstrip('.')}.",
+            fix=f"It stays stopped until somebody runs `spanward kill release {self.id} --data DIR --reason TEXT`.",
         )
         return Killed(Decision("", "deny", (reason,), None, (), 0, datetime.now(UTC)))
 
