@@ -123,7 +123,8 @@ def to_parquet(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
 def from_parquet(data: bytes) -> pa.Table:
     """The rows of one data object; raises `Permanent` if it is not readable Parquet."""
     try:
-        return pq.read_table(pa.BufferReader(data))
+        # Without Arrow's threads: a process that ends soon after would be aborted by one that is still starting.
+        return pq.read_table(pa.BufferReader(data), use_threads=False, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise Permanent(f"A data object of the ledger is not readable Parquet: {error}.") from None
 
