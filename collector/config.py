@@ -19,7 +19,6 @@ from collector.accounting.account import Config as AccountingConfig
 from collector.control.doors.config import Config as ControlConfig
 from collector.governance.adherence.config import Config as AdherenceConfig
 from collector.governance.budgets import Config as BudgetsConfig
-from collector.ledger.writer import Config as LedgerConfig
 from collector.notifications.config import Config as NotificationsConfig
 from collector.pricing.config import Config as PricingConfig
 from collector.pricing.config import Settings as PricingSettings
@@ -28,6 +27,7 @@ from collector.pricing.rate import MAX_TOKENS
 from collector.processors.price_book import price_book
 from collector.receivers.config import Config as OtlpConfig
 from collector.receivers.config import Endpoint
+from collector.sealing.writer import Config as LedgerConfig
 from schemas.errors import ConfigError, SpanwardError
 from schemas.quantities import Duration, Size
 

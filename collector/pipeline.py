@@ -20,11 +20,12 @@ import pyarrow as pa
 
 from collector.control.link import OwnerLink
 from collector.frames import FrameLog
-from collector.ledger.journal import Journal
-from collector.ledger.writer import LedgerWriter
 from collector.processing import Processing
 from collector.processors.entries import row_entries
 from collector.receivers.commit_group import Frame, read_payload
+from collector.sealing.anchor import Anchor
+from collector.sealing.journal import Journal
+from collector.sealing.writer import LedgerWriter
 from schemas.booking import Booked, Booking, Event, Pending, Poll
 from schemas.conservation import Counts, SignalCounts
 from schemas.errors import Fatal, Retryable, SpanwardError
@@ -51,7 +52,10 @@ class Slab(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """What a booker works on: two logs, the sealer, two connections to the owner, the steps between."""
+    """What a booker works on: two logs, the sealer, two connections to the owner, the steps between.
+
+    `anchor` is None where another process writes the anchor.
+    """
 
     spool: FrameLog
     journal: Journal
@@ -59,6 +63,7 @@ class Parts(NamedTuple):
     booking_link: OwnerLink
     poll_link: OwnerLink
     processing: Processing
+    anchor: Anchor | None
 
 
 class Booker:
@@ -75,7 +80,7 @@ class Booker:
         clock: Callable[[], int],
         on_fatal: Callable[[SpanwardError], None],
     ) -> None:
-        self._spool, self._journal, self._writer, self._link, self._poll_link, self._processing = parts
+        self._spool, self._journal, self._writer, self._link, self._poll_link, self._processing, self._anchor = parts
         self._position = position
         self._clock = clock
         self._on_fatal = on_fatal
@@ -152,6 +157,7 @@ class Booker:
         if seal > self._sealed or stopping:
             self._settle_down()
             self._writer.seal("stop" if stopping else "request")
+            self._anchor_heads(stopping=stopping)
             self._sealed = seal
             with self._wake:
                 self._wake.notify_all()
@@ -204,6 +210,16 @@ class Booker:
     def _seal_if_due(self) -> None:
         if reason := self._writer.due():
             self._writer.seal(reason)
+        self._anchor_heads(stopping=False)
+
+    def _anchor_heads(self, *, stopping: bool) -> None:
+        if self._anchor is None or not (stopping or self._anchor.due()):
+            return
+        try:
+            self._anchor.write()
+        except Retryable as error:
+            # Booking does not wait for it: a later anchor covers what this one would have.
+            _log.warning("the ledger's anchor waits: %s", error.diagnostics())
 
     def _slabs(self, end: int) -> Iterator[Slab]:
         """Slabs of the frames before `end`; one without rows when only events wait."""

@@ -28,10 +28,7 @@ from collector.dialects import DIALECTS
 from collector.dialects.dialect import wanted_keys
 from collector.frames import FrameLog
 from collector.http import App, HttpServer, Receive, Scope, Send, address, bind, respond, split_endpoint
-from collector.ledger.journal import Journal
 from collector.ledger.reader import Evidence
-from collector.ledger.store_directory import DirectoryStore
-from collector.ledger.writer import LedgerWriter
 from collector.pipeline import Booker, Parts
 from collector.processing import Processing
 from collector.processors.dedupe import DedupeWindow
@@ -40,6 +37,11 @@ from collector.receivers.builders import builder_factory
 from collector.receivers.commit_group import CommitGroup, Hooks, Sender
 from collector.receivers.otlp_grpc import OtlpGrpc
 from collector.receivers.otlp_http import OtlpHttp
+from collector.sealing.journal import Journal
+from collector.sealing.keys import Keyring
+from collector.sealing.register import Register
+from collector.sealing.writer import LedgerWriter
+from collector.stores.opening import collectors_store
 from collector.telemetry import Telemetry
 from schemas.booking import Position, Resume
 from schemas.errors import ConfigError, Forbidden, SpanwardError, Unauthenticated
@@ -123,20 +125,20 @@ class Ingest:
             limit_name="processors.spool.max_bytes",
         )  # fmt: skip
         self.journal = Journal(data_dir / "journal", committed_frame=position.journal_frame)
-        store = DirectoryStore(data_dir / "store")
-        self.writer = LedgerWriter(
-            store,
-            self.journal,
-            config=config.exporters.ledger,
-            clock=clock,
-            deployment=config.service.deployment,
+        settings = config.exporters.ledger
+        store = collectors_store(settings.store, data_dir / "store", settings.mode)
+        keyring = Keyring(data_dir / "keys", config.service.deployment)
+        register = Register(
+            store, keyring, memory=data_dir / "journal", clock=clock, retention_ns=settings.retention_ns
         )
+        log = register.open(self.journal.writer_id)
+        self.writer = LedgerWriter(store, self.journal, log, config=settings, clock=clock)
         self.writer.recover()
         window = DedupeWindow(max_keys=config.processors.dedupe.max_keys, secret=_dedupe_secret(data_dir))
         window.remember(position.dedupe)
         book = price_book(owner.pricing, config.processors.budgets)
         processing = Processing(window, self._account(config, data_dir, clock), book, clock)
-        parts = Parts(self.spool, self.journal, self.writer, owner.booking, owner.poll, processing)
+        parts = Parts(self.spool, self.journal, self.writer, owner.booking, owner.poll, processing, register.anchor())
         self.booker = Booker(parts, position.spool_frame, clock=clock, on_fatal=on_fatal)
 
     def _account(self, config: Config, data_dir: Path, clock: Callable[[], int]) -> Account:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from collector.ledger import layout
 from collector.ledger.entry import SegmentEntry, digest, parse
 from collector.ledger.rows import align, from_parquet
-from collector.ledger.store_directory import DirectoryStore
+from collector.stores.directory import DirectoryStore
 from schemas.errors import Permanent
 from schemas.tables import LEDGER_SCHEMA
 

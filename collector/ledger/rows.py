@@ -43,12 +43,12 @@ def schema_id(document: bytes) -> str:
 
 def parse_schema(document: bytes) -> pa.Schema:
     """The Arrow schema of a document; columns that are still published carry their description."""
+    described = {field.name: field.metadata for field in LEDGER_SCHEMA}
     try:
         columns = [(name, _TYPES[type_name]) for name, type_name in json.loads(document)]
-    except (ValueError, TypeError, KeyError) as error:
+        return pa.schema([pa.field(name, kind, metadata=described.get(name)) for name, kind in columns])
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise Permanent(f"A ledger schema is not a list of columns of known types: {error!r}.") from None
-    described = {field.name: field.metadata for field in LEDGER_SCHEMA}
-    return pa.schema([pa.field(name, kind, metadata=described.get(name)) for name, kind in columns])
 
 
 def align(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -71,9 +71,39 @@ def leaves(table: pa.Table) -> list[bytes]:
     return hashes
 
 
+def row_text(table: pa.Table, index: int) -> str:
+    """What is hashed of one row, without RFC 6962's mark of a leaf."""
+    start = f"64:{schema_id(schema_document(table.schema))},"
+    text: str = _row_bytes(table.slice(index, 1), start)[0].as_py()
+    return text
+
+
+def netstrings(text: str) -> list[str | None]:
+    """The values in a row's text; raises `Permanent` if it is not made of netstrings."""
+    raw, values = text.encode(), list[str | None]()
+    while raw:
+        if raw.startswith(b"-,"):
+            values.append(None)
+            raw = raw[2:]
+            continue
+        length, _, rest = raw.partition(b":")
+        size = int(length) if length.isdigit() and len(length) < 10 else len(rest)
+        if rest[size : size + 1] != b",":
+            raise Permanent("A row's text is not made of netstrings.")
+        values.append(rest[:size].decode(errors="replace"))
+        raw = rest[size + 1 :]
+    return values
+
+
 def records_root(table: pa.Table) -> str:
     """The root over the leaves of all rows, in hex."""
     return tree.root(leaves(table)).hex()
+
+
+def time_range(table: pa.Table, column: str) -> tuple[int, int]:
+    """The first and last time in a column of a table that has rows."""
+    ends = pc.min_max(table[column]).as_py()
+    return ends["min"], ends["max"]
 
 
 def to_parquet(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
@@ -93,7 +123,8 @@ def to_parquet(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
 def from_parquet(data: bytes) -> pa.Table:
     """The rows of one data object; raises `Permanent` if it is not readable Parquet."""
     try:
-        return pq.read_table(pa.BufferReader(data))
+        # Without Arrow's threads: a process that ends soon after would be aborted by one that is still starting.
+        return pq.read_table(pa.BufferReader(data), use_threads=False, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise Permanent(f"A data object of the ledger is not readable Parquet: {error}.") from None
 

@@ -29,6 +29,31 @@ def root(leaves: Sequence[bytes]) -> bytes:
     return level
 
 
+class Frontier:
+    """A tree that grows leaf by leaf: the roots of its full subtrees are all it has to remember."""
+
+    def __init__(self, size: int = 0, hashes: Sequence[bytes] = ()) -> None:
+        self.size = size
+        self.hashes = list(hashes)
+
+    def append(self, leaf: bytes) -> None:
+        """Add the next leaf."""
+        node, size = leaf, self.size
+        while size & 1:
+            node, size = _node(self.hashes.pop(), node), size >> 1
+        self.hashes.append(node)
+        self.size += 1
+
+    def root(self) -> bytes:
+        """The Merkle tree hash of all leaves so far."""
+        if not self.hashes:
+            return root(())
+        *lefts, node = self.hashes
+        for left in reversed(lefts):
+            node = _node(left, node)
+        return node
+
+
 def inclusion_path(leaves: Sequence[bytes], index: int) -> list[bytes]:
     """The sibling hashes that lead from leaf `index` to the root, lowest first."""
     path: list[bytes] = []

@@ -6,12 +6,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from collector.ledger.journal import ROW_SCHEMA, Journal
-from collector.ledger.store_directory import DirectoryStore
-from collector.ledger.writer import Config, LedgerWriter
+from collector.sealing.journal import ROW_SCHEMA, Journal
+from collector.stores.directory import DirectoryStore
 from schemas.accounting import Role, Rule
 from schemas.conservation import Counts, SignalCounts
 from schemas.tables import EntryKind
+from tests.collector.ledger.samples import writer_of
 
 NOON_NS = 1_795_521_600_000_000_000  # 2026-11-24T12:00:00Z
 SECOND_NS = 10**9
@@ -29,9 +29,7 @@ class Written:
         (data_dir / name).mkdir()
         self._journal = Journal(data_dir / name, committed_frame=0, clock=lambda: self.now_ns)
         store = DirectoryStore(data_dir / "store")
-        self._writer = LedgerWriter(
-            store, self._journal, config=Config(), clock=lambda: self.now_ns, deployment="test.example"
-        )
+        self._writer = writer_of(self._journal, store, data_dir, clock=lambda: self.now_ns)
         self._writer.recover()
 
     def book(self, *rows: dict[str, Any], counts: Counts | None = None) -> None:

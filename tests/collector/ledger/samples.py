@@ -1,7 +1,8 @@
 """Plain values in, tables and ledgers out: what the ledger's tests book, and how they look at the result."""
 
+import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -11,13 +12,16 @@ import pyarrow as pa
 
 from collector.ledger import layout, rows
 from collector.ledger.entry import SegmentEntry
-from collector.ledger.journal import ROW_SCHEMA, Journal
 from collector.ledger.reader import Evidence
-from collector.ledger.store import ObjectStore
-from collector.ledger.store_directory import DirectoryStore
-from collector.ledger.writer import Config, LedgerWriter
+from collector.sealing.journal import ROW_SCHEMA, Journal
+from collector.sealing.keys import Keyring
+from collector.sealing.register import Register
+from collector.sealing.writer import Config, LedgerWriter
+from collector.stores.contract import ObjectStore
+from collector.stores.directory import DirectoryStore
 from schemas.conservation import Counts, SignalCounts
 from schemas.tables import EntryKind
+from tests.collector.ledger.audit.both import both
 
 START_NS = 1_790_000_000_000_000_000
 SECOND_NS = 1_000_000_000
@@ -55,11 +59,38 @@ def book(journal: Journal, table: pa.Table, counts: Counts | None = None) -> int
     return frame
 
 
-def writer_of(journal: Journal, store: ObjectStore, *, clock: Clock | None = None) -> LedgerWriter:
-    """A writer that has recovered."""
-    writer = LedgerWriter(store, journal, config=Config(), clock=clock or Clock(), deployment=DEPLOYMENT)
-    writer.recover()
-    return writer
+def register_of(journal: Journal, store: ObjectStore, folder: Path, clock: Callable[[], int]) -> Register:
+    """The keys and trust chain of a writer that is registered; the writers of one folder share root and anchor."""
+    shared, own = folder / "shared-keys", folder / f"keys-{journal.writer_id}"
+    if not own.exists() and shared.exists():
+        shutil.copytree(shared, own)
+    register = Register(store, Keyring(own, DEPLOYMENT), memory=own, clock=clock, retention_ns=Config().retention_ns)
+    register.open(journal.writer_id)
+    shared.mkdir(exist_ok=True)
+    for path in [*own.glob("root.*"), *own.glob("anchor.*.key")]:
+        shutil.copy(path, shared)
+    return register
+
+
+def root_key(folder: Path) -> str:
+    """The file that an auditor gets beside the store."""
+    return (folder / "shared-keys" / "root.vkey").read_text().strip()
+
+
+def writer_of(
+    journal: Journal,
+    store: ObjectStore,
+    folder: Path,
+    *,
+    clock: Callable[[], int] | None = None,
+    config: Config | None = None,
+) -> LedgerWriter:
+    """A writer whose log is registered. `folder` holds its keys."""
+    clock = clock or Clock()
+    register_of(journal, DirectoryStore(folder / "store"), folder, clock)
+    register = register_of(journal, store, folder, clock)
+    log = register.log(journal.writer_id)
+    return LedgerWriter(store, journal, log, config=config or Config(), clock=clock)
 
 
 class Ledger(msgspec.Struct):
@@ -100,7 +131,20 @@ def audit(root: Path) -> Ledger:
     named = {ref.key for entry in ledger.entries for ref in entry.objects}
     orphans = set(store.list(f"{layout.PREFIX}/events/")) - named
     ledger.findings += [f"{key}: no entry names it" for key in sorted(orphans)]
+    ledger.findings += verdict(root, max((entry.committed_ns for entry in ledger.entries), default=START_NS))
     return ledger
+
+
+def verdict(root: Path, now: int) -> list[str]:
+    """What both verifiers say, with the root key beside the store, once the anchor has seen everything."""
+    store, keys = DirectoryStore(root), root.parent / "shared-keys"
+    register = Register(
+        store, Keyring(keys, DEPLOYMENT), memory=keys, clock=lambda: now, retention_ns=Config().retention_ns
+    )
+    anchor = register.anchor()
+    assert anchor is not None
+    anchor.write()
+    return [f"{each.key}: {each.message}" for each in both(store, root_key(root.parent), now).findings]
 
 
 def ids_in_any_object(root: Path) -> Counter[str]:

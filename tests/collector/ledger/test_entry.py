@@ -25,6 +25,7 @@ ENTRY = SegmentEntry(
     event_time=(-5, SEALED_AT),
     objects=(ObjectRef(role="events", key=DATA_KEY, bytes=4096, sha256="ef" * 32),),
     sealed_at=SEALED_AT,
+    committed_at=SEALED_AT + 9,
     retain_until=SEALED_AT + 1,
     cut="age",
     prev="12" * 32,
@@ -60,7 +61,8 @@ def test_truncated_and_lengthened_entries_are_refused() -> None:
     "changed",
     [
         {"k": 8},
-        {"v": "spanward.segment/2"},
+        {"v": "spanward.segment/1"},
+        {"v": "spanward.segment/3"},
         {"origin": "gov.example/prod/w-ffffffff"},
         {"origin": "w-0a1b2c3d-"},
         {"rows": 4},
@@ -91,6 +93,13 @@ def test_an_entry_without_one_of_its_members_is_refused(name: str) -> None:
     del members[name]
     with pytest.raises(Permanent):
         parse(msgspec.json.encode(members, order="sorted"))
+
+
+def test_an_entry_of_the_first_version_is_read_and_was_committed_when_it_was_cut() -> None:
+    older = msgspec.structs.replace(ENTRY, v="spanward.segment/1", committed_at=msgspec.UNSET)
+    assert b"committed_at" not in older.encode()
+    assert parse(older.encode()) == older
+    assert (older.committed_ns, ENTRY.committed_ns) == (SEALED_AT, SEALED_AT + 9)
 
 
 def test_ranges_overlap_a_window_that_excludes_its_end() -> None:

@@ -2,50 +2,57 @@
 
 import errno
 import os
+import secrets
+import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Barrier, Thread
 
 import pytest
 
-from collector.ledger.store import Exists, ObjectStore
-from collector.ledger.store_directory import DirectoryStore
+from collector.stores.contract import Exists, ObjectStore
+from collector.stores.directory import DirectoryStore
+from collector.stores.s3 import S3Store
 from schemas.errors import Fatal, Retryable
+from tests.collector.stores.gateway import Gateway
 
 KEY = "ledger/v1/events/date=2026-11-24/writer=w-00000000/000000000000.parquet"
-STORES: dict[str, Callable[[Path], ObjectStore]] = {"directory": lambda folder: DirectoryStore(folder / "store")}
+UNTIL = (int(time.time()) + 86_400) * 10**9
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=["directory", "bucket"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    return STORES[request.param](tmp_path)
+    if request.param == "directory":
+        return DirectoryStore(tmp_path / "store")
+    gateway: Gateway = request.getfixturevalue("gateway")
+    return S3Store(gateway.address(f"contract/{secrets.token_hex(4)}"))
 
 
 def test_an_object_is_read_back(store: ObjectStore) -> None:
     for key, data in {KEY: b"\x00" * 100_000, "ledger/v1/schema/ab.json": b""}.items():
-        store.put_new(key, data, 0)
+        store.put_new(key, data, UNTIL)
         assert store.get(key) == data
 
 
 def test_a_name_is_given_once_and_keeps_its_first_content(store: ObjectStore) -> None:
-    store.put_new(KEY, b"first", 0)
+    store.put_new(KEY, b"first", UNTIL)
     for again in (b"first", b"second", b""):
         with pytest.raises(Exists):
-            store.put_new(KEY, again, 0)
+            store.put_new(KEY, again, UNTIL)
         assert store.get(KEY) == b"first"
 
 
 def test_what_was_not_put_is_not_there(store: ObjectStore) -> None:
     assert store.get(KEY) is None
     assert store.list("ledger/v1/") == []
-    store.put_new(KEY, b"", 0)
+    store.put_new(KEY, b"", UNTIL)
     assert store.get(KEY.replace("0.parquet", "1.parquet")) is None
 
 
 def test_a_listing_names_every_object_below_a_prefix_in_order(store: ObjectStore) -> None:
     keys = [f"ledger/v1/log/w-{letter}/entry/{number:012d}" for letter in "ba" for number in (10, 2, 0)]
     for key in [*keys, KEY]:
-        store.put_new(key, b"x", 0)
+        store.put_new(key, b"x", UNTIL)
     assert store.list("ledger/v1/log/") == sorted(keys)
     assert store.list("ledger/v1/log/w-a/") == sorted(keys[3:])
     assert store.list("ledger/") == sorted([*keys, KEY])
@@ -58,7 +65,7 @@ def test_of_many_who_put_one_name_at_once_exactly_one_wins(store: ObjectStore) -
         def race(data: bytes, key: str = key, barrier: Barrier = barrier, won: list[bytes] = won) -> None:
             barrier.wait()
             try:
-                store.put_new(key, data, 0)
+                store.put_new(key, data, UNTIL)
             except Exists:
                 return
             won.append(data)

@@ -14,18 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from collector.ledger.store_directory import DirectoryStore
+from collector.stores.directory import DirectoryStore
 from schemas.conservation import Counts
 from schemas.errors import Fatal
-from tests.collector.ledger import crash_child
 from tests.collector.ledger.samples import audit, ids_in_any_object
+from tests.collector.sealing import crash_child
 
 
 @pytest.fixture(scope="module")
 def processes() -> ForkServerContext:
     """Processes fork from one that has imported everything, so that a life is short."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.collector.ledger.crash_child"])
+    context.set_forkserver_preload(["tests.collector.sealing.crash_child"])
     return context
 
 

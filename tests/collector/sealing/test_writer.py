@@ -1,6 +1,7 @@
 """What a segment holds, when it is sealed, and that no failure loses or doubles a row."""
 
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,19 +9,20 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
-from collector.ledger import journal as journals
 from collector.ledger import layout, rows
-from collector.ledger import writer as writers
 from collector.ledger.entry import SegmentEntry, parse
-from collector.ledger.journal import Journal
 from collector.ledger.reader import Evidence
-from collector.ledger.store_directory import DirectoryStore
-from collector.ledger.writer import RETRY, Config, LedgerWriter
+from collector.sealing import journal as journals
+from collector.sealing import writer as writers
+from collector.sealing.journal import Journal
+from collector.sealing.keys import Keyring
+from collector.sealing.register import Register
+from collector.sealing.writer import RETRY, Config
+from collector.stores.directory import DirectoryStore
 from schemas.conservation import Counts
 from schemas.errors import ConfigError, Fatal, Retryable
 from schemas.quantities import Duration, Size
 from schemas.tables import LEDGER_SCHEMA, EntryKind
-from tests.collector.ledger.failing_store import Effect, FailingStore, kind_of
 from tests.collector.ledger.samples import (
     DEPLOYMENT,
     SECOND_NS,
@@ -33,6 +35,7 @@ from tests.collector.ledger.samples import (
     ids_in_any_object,
     writer_of,
 )
+from tests.collector.sealing.failing_store import Effect, FailingStore, kind_of
 
 DAY_NS = 86_400 * SECOND_NS
 
@@ -50,7 +53,7 @@ class House:
     def open(self) -> None:
         """Start; `committed` is what the owner would say."""
         self.journal = Journal(self.folder / "journal", committed_frame=self.committed, clock=self.clock)
-        self.writer = LedgerWriter(self.store, self.journal, config=Config(), clock=self.clock, deployment=DEPLOYMENT)
+        self.writer = writer_of(self.journal, self.store, self.folder, clock=self.clock)
 
     def restart(self) -> None:
         """Stop and start; recovery repeats until the store lets it through."""
@@ -147,7 +150,8 @@ def test_nothing_is_sealed_when_nothing_waits(house: House) -> None:
     house.book(["a"])
     assert house.writer.seal("test") is not None
     assert house.writer.seal("test") is None
-    assert house.store.list("ledger/v1/log/") == [layout.entry_key(house.journal.writer_id, 0)]
+    writer = house.journal.writer_id
+    assert house.store.list("ledger/v1/log/") == [layout.checkpoint_key(writer, 1), layout.entry_key(writer, 0)]
 
 
 def test_what_was_only_rejected_is_accounted_for_too(house: House, tmp_path: Path) -> None:
@@ -197,9 +201,7 @@ def test_sealing_is_due_by_rows_bytes_or_age(
 ) -> None:
     clock = Clock()
     journal = Journal(tmp_path / "journal", committed_frame=0, clock=clock)
-    writer = LedgerWriter(
-        DirectoryStore(tmp_path / "store"), journal, config=CONFIG, clock=clock, deployment=DEPLOYMENT
-    )
+    writer = writer_of(journal, DirectoryStore(tmp_path / "store"), tmp_path, clock=clock, config=CONFIG)
     writer.recover()
     if booked:
         book(journal, calls(map(str, range(booked)), message=message))
@@ -223,12 +225,12 @@ def test_defaults_are_the_documented_ones_and_retention_is_never_below_a_year() 
 
 
 @pytest.mark.parametrize("deployment", ["", "a b", "Ä", "/x", "x/", "a//b", "a\nb", "a+b", "A"])
-def test_a_deployment_name_that_no_checkpoint_could_carry_is_refused(house: House, deployment: str) -> None:
+def test_a_deployment_name_that_no_checkpoint_could_carry_is_refused(tmp_path: Path, deployment: str) -> None:
     with pytest.raises(ConfigError, match="cannot name a deployment"):
-        LedgerWriter(house.store, house.journal, config=Config(), clock=house.clock, deployment=deployment)
+        Keyring(tmp_path, deployment)
 
 
-PUTS = [("schema", 0), ("events", 0), ("events", 1), ("log", 0), ("log", 1)]
+PUTS = [("schema", 0), *((kind, nth) for kind in ("events", "entry", "checkpoint") for nth in (0, 1))]
 
 
 @pytest.mark.parametrize("restart", [False, True], ids=["retry", "restart"])
@@ -307,7 +309,7 @@ def test_segments_stay_small_while_the_store_is_away_and_all_are_sealed_after(tm
     store = FailingStore(tmp_path / "store", lambda _: Effect.NONE if away[0] else None)
     clock = Clock()
     journal = Journal(tmp_path / "journal", committed_frame=0, clock=clock)
-    writer = LedgerWriter(store, journal, config=CONFIG, clock=clock, deployment=DEPLOYMENT)
+    writer = writer_of(journal, store, tmp_path, clock=clock, config=CONFIG)
     writer.recover()
     for number in range(30):
         book(journal, calls([f"{number}-{row}" for row in range(7)]))
@@ -334,6 +336,9 @@ def other_process(house: House, tmp_path: Path) -> House:
     (tmp_path / "clone" / "journal").mkdir(parents=True)
     name = (house.folder / "journal" / "writer.json").read_bytes()
     (tmp_path / "clone" / "journal" / "writer.json").write_bytes(name)
+    for keys in house.folder.glob("*keys*"):
+        shutil.copytree(keys, tmp_path / "clone" / keys.name)
+    (tmp_path / "clone" / "store").symlink_to(house.folder / "store")
     other.store = house.store
     other.open()
     other.writer.recover()
@@ -387,7 +392,7 @@ def test_foreign_data_under_a_segments_name_is_fenced(house: House, data: bytes 
 
 @pytest.mark.parametrize("change", ["records_root", "prev", "objects"])
 def test_an_entry_that_differs_from_what_would_be_put_is_fenced(tmp_path: Path, change: str) -> None:
-    house = House(tmp_path, plan=lambda key: Effect.WHOLE if kind_of(key) == "log" else None)
+    house = House(tmp_path, plan=lambda key: Effect.WHOLE if kind_of(key) == "entry" else None)
     house.writer.recover()
     house.book(["a"])
     with pytest.raises(Retryable):
@@ -438,12 +443,12 @@ def test_a_store_that_lost_entries_for_good_stops_the_start(tmp_path: Path, monk
 def test_a_renamed_deployment_stops_the_start_instead_of_splitting_the_log(house: House) -> None:
     house.book(["a"])
     house.seal()
-    renamed = LedgerWriter(house.store, house.journal, config=Config(), clock=house.clock, deployment="gov.example/new")
-    with pytest.raises(Fatal, match="is not what this writer would put there"):
-        renamed.recover()
+    keyring = Keyring(house.folder / f"keys-{house.journal.writer_id}", "gov.example/new")
+    with pytest.raises(ConfigError, match=r"of deployment gov\.example/prod, not gov\.example/new"):
+        Register(house.store, keyring, memory=house.folder, clock=house.clock, retention_ns=0)
 
 
-@pytest.mark.parametrize("put", ["events", "log"])
+@pytest.mark.parametrize("put", ["events", "entry", "checkpoint"])
 def test_an_upgrade_between_two_tries_changes_neither_columns_nor_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, put: str
 ) -> None:
@@ -493,7 +498,8 @@ def test_a_recovered_writer_says_what_is_newest(house: House) -> None:
 def test_failpoints_are_passed_in_the_order_of_the_commit(tmp_path: Path) -> None:
     passed: list[str] = []
     journal = Journal(tmp_path / "journal", committed_frame=0, failpoint=passed.append)
-    writer = writer_of(journal, DirectoryStore(tmp_path / "store"))
+    writer = writer_of(journal, DirectoryStore(tmp_path / "store"), tmp_path)
+    writer.recover()
     book(journal, calls("a"))
     writer.seal("test")
     assert passed == [
@@ -504,6 +510,7 @@ def test_failpoints_are_passed_in_the_order_of_the_commit(tmp_path: Path) -> Non
         "schema-put",
         "data-put",
         "entry-put",
+        "checkpoint-put",
         "journal-dropped",
     ]
     journal.close()

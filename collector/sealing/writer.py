@@ -1,4 +1,4 @@
-"""Journal in, segments in the store out: cut, schema, data, entry, drop, in that order.
+"""Journal in, signed segments in the store out: cut, schema, data, entry, checkpoint, drop, in that order.
 
 Invariant: a row is in exactly one committed segment, whatever crashes or fails in between. Two things
 keep it. The cut is durable before the first put, so every retry makes the same segment; and names are
@@ -8,7 +8,6 @@ found out. Normal sealing and recovery are the same `_publish`.
 How rows are kept until then is the journal's, and whether objects can be tampered with the store's.
 """
 
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,13 +16,13 @@ from importlib.metadata import version
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from collector.ledger import entry as entries
 from collector.ledger import layout, rows
 from collector.ledger.entry import ObjectRef, SegmentEntry
-from collector.ledger.journal import Cut, Journal
-from collector.ledger.store import Exists, ObjectStore
+from collector.sealing.journal import Cut, Journal
+from collector.sealing.log import Log, fenced
+from collector.stores.contract import Exists, Mode, ObjectStore
 from schemas.conservation import Counts
 from schemas.errors import ConfigError, Fatal, Permanent
 from schemas.ids import new_id
@@ -35,15 +34,17 @@ _SOFTWARE_VERSION = version("spanward")
 _DAY_NS = 86_400 * 10**9
 # Twelve months is what the audits we know of ask for, and one day more for the edges.
 _RETENTION_DAYS_MIN = 366
-# Entries outlive their data, so that what was there, and that it expired, stays provable.
-_ENTRY_EXTRA_NS = 365 * _DAY_NS
-# C2SP checkpoint origins are one line of text; ours are also safe in a URL.
-_DEPLOYMENT = re.compile(r"[a-z0-9.-]{1,100}(?:/[a-z0-9.-]{1,100}){0,4}")
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When the journal is sealed into a segment, and how long segments are kept."""
 
+    store: str = ""
+    """Where evidence is kept: `s3://BUCKET/PREFIX?endpoint=https://HOST&region=NAME`; empty means the folder `store`
+    of the data directory. Credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the machine's role."""
+    mode: Mode = "evident"
+    """`compliance` starts only on a store that keeps evidence against its owner, as `spanward store check` finds out;
+    `evident` starts on any, and says that what was changed can be seen, not that it cannot be."""
     seal_rows: int = 50_000
     """Rows waiting in the journal that make a segment. One booking is never split."""
     seal_bytes: Size = Size("8MiB")
@@ -57,6 +58,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     retention_days: int = _RETENTION_DAYS_MIN
     """How long segments are kept after sealing; never less than 366 days."""
 
+    @property
+    def retention_ns(self) -> int:
+        """The same in ns."""
+        return self.retention_days * _DAY_NS
+
     def __post_init__(self) -> None:
         """Refuse a retention that would let evidence go within a year."""
         if self.retention_days < _RETENTION_DAYS_MIN:
@@ -69,25 +75,21 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class LedgerWriter:
     """Seals one journal into one store; owned by the journal's thread. Call `recover` first.
 
-    `clock` returns Unix ns. `deployment` and the journal's writer id are the log's origin, for ever.
+    `log` is the log of the journal's writer. `clock` returns Unix ns.
     """
 
     def __init__(
-        self, store: ObjectStore, journal: Journal, *, config: Config, clock: Callable[[], int], deployment: str
+        self, store: ObjectStore, journal: Journal, log: Log, *, config: Config, clock: Callable[[], int]
     ) -> None:
-        if not _DEPLOYMENT.fullmatch(deployment):
-            raise ConfigError(
-                f"{deployment!r} cannot name a deployment.",
-                fix="Use a-z, 0-9, '.', '-' and '/', for example gov.example/prod.",
-            )
+        assert log.name == journal.writer_id
         self._store = store
         self._journal = journal
+        self._log = log
         self._config = config
         self._clock = clock
-        self._origin = f"{deployment}/{journal.writer_id}"
-        # Entries known to be in the store are 0 to _next_k - 1; _prev is the digest of the newest one.
+        # Entries known to be in the store are 0 to _next_k - 1.
         self._next_k: int | None = None
-        self._prev = ""
+        self._committed_at = 0
 
     def recover(self) -> SegmentEntry | None:
         """Find the newest entry in the store and publish every later cut; returns the newest entry.
@@ -101,8 +103,7 @@ class LedgerWriter:
             raw = self._store.get(layout.entry_key(cut.writer, cut.k))
             if raw is not None:
                 newest = self._parse(raw, cut)
-                self._commit(newest, raw)
-                self._journal.published(cut)
+                self._next_k, self._committed_at = cut.k + 1, newest.committed_ns
                 break
         if newest is None and cuts and cuts[0].k > 0:
             # The journal keeps its newest published cut, so one of these entries was there.
@@ -110,10 +111,13 @@ class LedgerWriter:
                 f"The store has no entry {cuts[0].k} of {cuts[0].writer}, which was in it before.",
                 fix="The store has lost objects: put them back from a copy.",
             )
+        self._log.resume(self._next_k)
+        if newest is not None:
+            self._journal.published(next(cut for cut in cuts if cut.k == newest.k))
         newest = self._publish_waiting() or newest
         beyond = layout.entry_key(self._journal.writer_id, self._next_k)
         if self._store.get(beyond) is not None:
-            raise _fenced(beyond)
+            raise fenced(beyond)
         return newest
 
     def due(self) -> str | None:
@@ -186,9 +190,13 @@ class LedgerWriter:
         ref = self._put_data(segment)
         # A crash here leaves data no entry names yet: not committed, and the retry meets it.
         failpoint("data-put")
-        entry = self._put_entry(segment, ref)
-        # Committed. A crash here leaves frames of rows that are in the store: recovery drops them.
+        entry, raw = self._put_entry(segment, ref)
+        # Committed. A crash here leaves an entry nobody signed yet: recovery signs it.
         failpoint("entry-put")
+        self._log.signed(raw)
+        self._next_k = cut.k + 1
+        # A crash here leaves frames of rows that are in the store: recovery drops them.
+        failpoint("checkpoint-put")
         self._journal.published(cut)
         failpoint("journal-dropped")
         return entry
@@ -202,7 +210,7 @@ class LedgerWriter:
             table=table,
             schema_id=rows.schema_id(cut.schema.encode()),
             root=rows.records_root(table),
-            retain_until=cut.sealed_at + self._config.retention_days * _DAY_NS,
+            retain_until=cut.sealed_at + self._config.retention_ns,
         )
 
     def _put_data(self, segment: "_Segment") -> ObjectRef:
@@ -221,54 +229,52 @@ class LedgerWriter:
         existing = self._store.get(key) or b""
         try:
             if existing != data and rows.records_root(rows.from_parquet(existing)) != root:
-                raise _fenced(key)
+                raise fenced(key)
         except Permanent as error:
-            raise _fenced(key) from error
+            raise fenced(key) from error
         return existing
 
-    def _put_entry(self, segment: "_Segment", ref: ObjectRef) -> SegmentEntry:
+    def _put_entry(self, segment: "_Segment", ref: ObjectRef) -> tuple[SegmentEntry, bytes]:
         cut = segment.cut
         entry = SegmentEntry(
-            origin=self._origin,
+            origin=self._log.origin,
             k=cut.k,
             seq=(cut.first, cut.last),
             rows=segment.table.num_rows,
             records_root=segment.root,
             schema=segment.schema_id,
-            received=_range(segment.table["received_time"]),
-            event_time=_range(segment.table["event_time"]),
+            received=rows.time_range(segment.table, "received_time"),
+            event_time=rows.time_range(segment.table, "event_time"),
             objects=(ref,),
             sealed_at=cut.sealed_at,
+            # The cut may have waited for the store or for a start: this is the time that anchors bound.
+            committed_at=max(self._clock(), cut.sealed_at, self._committed_at + 1),
             retain_until=segment.retain_until,
             cut=cut.reason,
-            prev=self._prev,
+            prev=self._log.prev,
         )
         key, raw = layout.entry_key(cut.writer, cut.k), entry.encode()
         try:
-            self._store.put_new(key, raw, segment.retain_until + _ENTRY_EXTRA_NS)
+            self._store.put_new(key, raw, entries.kept_until(raw))
         except Exists:
             raw = self._store.get(key) or b""
             existing = self._parse(raw, cut)
             if (existing.records_root, existing.objects, existing.prev) != (entry.records_root, (ref,), entry.prev):
-                raise _fenced(key) from None
+                raise fenced(key) from None
             entry = existing
-        self._commit(entry, raw)
-        return entry
+        self._committed_at = entry.committed_ns
+        return entry, raw
 
     def _parse(self, raw: bytes, cut: Cut) -> SegmentEntry:
         key = layout.entry_key(cut.writer, cut.k)
         try:
             entry = entries.parse(raw, writer=cut.writer, k=cut.k)
         except Permanent as error:
-            raise _fenced(key) from error
+            raise fenced(key) from error
         # Two processes that share a name share no nanosecond, nor would their rows have one root.
-        if (entry.seq, entry.origin, entry.sealed_at) != ((cut.first, cut.last), self._origin, cut.sealed_at):
-            raise _fenced(key)
+        if (entry.seq, entry.origin, entry.sealed_at) != ((cut.first, cut.last), self._log.origin, cut.sealed_at):
+            raise fenced(key)
         return entry
-
-    def _commit(self, entry: SegmentEntry, raw: bytes) -> None:
-        self._next_k = entry.k + 1
-        self._prev = entries.digest(raw)
 
 
 @dataclass(frozen=True)
@@ -300,16 +306,3 @@ def _conservation(counts: Counts, sealed_at: int, writer: str) -> dict[str, str 
         "detail": msgspec.json.encode(counts, order="sorted").decode(),
         "software_version": _SOFTWARE_VERSION,
     }
-
-
-def _range(times: pa.ChunkedArray) -> tuple[int, int]:
-    ends = pc.min_max(times).as_py()
-    return ends["min"], ends["max"]
-
-
-def _fenced(key: str) -> Fatal:
-    return Fatal(
-        f"{key} in the store is not what this writer would put there.",
-        fix="Another process wrote under this writer's name, or the deployment's name was changed: "
-        "stop the other one, or put the name or the data directory back as it was.",
-    )

@@ -1,6 +1,6 @@
 """Key and bytes in, a read-only file out: the store for one machine.
 
-It keeps the contract of `store.py` against crashes and against every honest process: a temporary
+It keeps the contract of `contract.py` against crashes and against every honest process: a temporary
 file is written and synced, `link` gives it its name only if the name is free, the folder is synced,
 the mode is 0444. It is tamper-evident, not tamper-proof: whoever may write to the folder can replace
 a file, and nothing here enforces retention. What was replaced shows, because names are dense and
@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from collector.frames import make_folder
-from collector.ledger.store import Exists
+from collector.stores.contract import Exists, Found, Held
 from schemas.errors import Fatal, Retryable
 
 _PART = re.compile(r"[a-z0-9_-][a-z0-9=._-]{0,199}")
@@ -51,11 +51,22 @@ class DirectoryStore:
         with self._open("Reading from", folders) as folder:
             return None if folder is None else _read_plain_file(folder, name)
 
-    def list(self, prefix: str) -> list[str]:
-        """Walk a folder; see `ObjectStore.list`."""
-        assert prefix.endswith("/")
+    def inventory(self, prefix: str) -> list[Found]:
+        """Walk a folder without stopping at an odd name; a folder vouches for no time."""
         with self._open("Listing", _parts(prefix[:-1])) as folder:
             return [] if folder is None else sorted(_walk(folder, prefix))
+
+    def find(self, key: str) -> Found | None:
+        """Look for one file; see `EvidenceStore.find`."""
+        return next((found for found in self.inventory(f"{key.rpartition('/')[0]}/") if found.key == key), None)
+
+    def read(self, found: Found) -> Held | None:
+        """Read a listed file; see `EvidenceStore.read`."""
+        assert found.plain
+        *folders, name = found.key.split("/")
+        with self._open("Reading from", folders) as folder:
+            data = None if folder is None else _read_plain_file(folder, name)
+        return None if data is None else Held(data)
 
     @contextmanager
     def _open(self, act: str, folders: Sequence[str], *, create: bool = False) -> Iterator[int | None]:
@@ -97,11 +108,25 @@ class DirectoryStore:
             folder = child
         return folder
 
+    def list(self, prefix: str) -> list[str]:
+        """Walk a folder; see `ObjectStore.list`."""
+        assert prefix.endswith("/")
+        with self._open("Listing", _parts(prefix[:-1])) as folder:
+            found = [] if folder is None else sorted(_walk(folder, prefix))
+            for each in found:
+                if not each.plain:
+                    raise OSError(errno.ELOOP, f"{each.key} is a symbolic link or another thing that is no file")
+            return [each.key for each in found]
+
+
+def is_key(text: str) -> bool:
+    """Whether a name could be an object's here."""
+    return all(_PART.fullmatch(part) for part in text.split("/"))
+
 
 def _parts(key: str) -> list[str]:
-    parts = key.split("/")
-    assert all(_PART.fullmatch(part) for part in parts), key
-    return parts
+    assert is_key(key), key
+    return key.split("/")
 
 
 def _link_new(folder: int, name: str, data: bytes) -> None:
@@ -137,16 +162,16 @@ def _read_plain_file(folder: int, name: str) -> bytes | None:
         return file.read()
 
 
-def _walk(folder: int, prefix: str) -> Iterator[str]:
+def _walk(folder: int, prefix: str) -> Iterator[Found]:
     with os.scandir(folder) as found:
         for entry in found:
+            # A name that is no text would not come out of a report.
+            key = os.fsencode(prefix + entry.name).decode(errors="replace")
             if entry.is_dir(follow_symlinks=False):
                 child = os.open(entry.name, _FOLDER, dir_fd=folder)
                 try:
-                    yield from _walk(child, f"{prefix}{entry.name}/")
+                    yield from _walk(child, f"{key}/")
                 finally:
                     os.close(child)
-            elif entry.is_symlink():
-                raise OSError(errno.ELOOP, f"{entry.name} is a symbolic link")
             elif not entry.name.startswith(_TEMPORARY):
-                yield prefix + entry.name
+                yield Found(key, plain=entry.is_file(follow_symlinks=False))

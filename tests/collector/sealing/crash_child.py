@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from collector.ledger import journal as journals
-from collector.ledger.journal import Cut, Journal
-from collector.ledger.store_directory import DirectoryStore
-from collector.ledger.writer import RETRY, Config, LedgerWriter
+from collector.sealing import journal as journals
+from collector.sealing.journal import Cut, Journal
+from collector.sealing.writer import RETRY, Config
+from collector.stores.directory import DirectoryStore
 from schemas.conservation import Counts
-from tests.collector.ledger.samples import DEPLOYMENT, SECOND_NS, START_NS, calls, counted
+from tests.collector.ledger.samples import SECOND_NS, START_NS, calls, counted, writer_of
 
 FAILPOINTS = [
     "rows-written",
@@ -28,6 +28,7 @@ FAILPOINTS = [
     "schema-put",
     "data-put",
     "entry-put",
+    "checkpoint-put",
     "journal-dropped",
 ]
 
@@ -82,12 +83,12 @@ def live(folder: Path, failpoint: str, *, nth: int = 1, day: int = 0, kind: type
     owner = Owner(folder / "owner")
     ticks = iter(range(10**9))
     journal = kind(folder / "journal", committed_frame=owner.next_frame, failpoint=hook)
-    writer = LedgerWriter(
-        DirectoryStore(folder / "store"),
+    writer = writer_of(
         journal,
-        config=Config(seal_rows=12),
+        DirectoryStore(folder / "store"),
+        folder,
         clock=lambda: START_NS + (day * 86_400 * SECOND_NS) + next(ticks),
-        deployment=DEPLOYMENT,
+        config=Config(seal_rows=12),
     )
     writer.recover()
     for number in range(owner.next_batch, 5_000):
@@ -105,9 +106,7 @@ def finish(folder: Path) -> int:
     """The last life: recover and seal what waits; returns how many batches the owner had committed."""
     owner = Owner(folder / "owner")
     journal = Journal(folder / "journal", committed_frame=owner.next_frame)
-    writer = LedgerWriter(
-        DirectoryStore(folder / "store"), journal, config=Config(), clock=lambda: START_NS, deployment=DEPLOYMENT
-    )
+    writer = writer_of(journal, DirectoryStore(folder / "store"), folder)
     writer.recover()
     writer.seal("shutdown")
     journal.close()

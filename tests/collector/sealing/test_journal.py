@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.ledger import journal as journals
 from collector.ledger import rows
-from collector.ledger.journal import ROW_SCHEMA, Cut, Journal
+from collector.sealing import journal as journals
+from collector.sealing.journal import ROW_SCHEMA, Cut, Journal
 from schemas.conservation import Counts, SignalCounts
 from schemas.errors import Fatal, Retryable
 from schemas.tables import LEDGER_SCHEMA

@@ -5,7 +5,7 @@ from enum import Enum
 from pathlib import Path
 
 from collector.ledger import layout
-from collector.ledger.store_directory import DirectoryStore
+from collector.stores.directory import DirectoryStore
 from schemas.errors import Retryable
 
 
@@ -33,5 +33,6 @@ class FailingStore(DirectoryStore):
 
 
 def kind_of(key: str) -> str:
-    """schema, events or log: which of the three puts of a segment this is."""
-    return key.removeprefix(f"{layout.PREFIX}/").partition("/")[0]
+    """schema, events, entry or checkpoint: which of the puts of a segment this is."""
+    kind, *rest = key.removeprefix(f"{layout.PREFIX}/").split("/")
+    return rest[-2] if kind == "log" else kind

@@ -1,0 +1,1 @@
+"""Booked rows in, signed evidence out: the only room that writes the ledger."""

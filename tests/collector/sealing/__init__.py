@@ -1,0 +1,1 @@
+"""Booked rows in, evidence out: with crashes, failing stores and lost keys."""
