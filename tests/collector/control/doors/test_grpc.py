@@ -74,7 +74,7 @@ def test_budgets_are_those_the_key_may_see(grpc_call: Caller) -> None:
 
 Wrong = Callable[[Caller, OwnerProcess], object]
 REFUSED: dict[str, tuple[Wrong, grpc.StatusCode, str]] = {
-    "no key": (lambda caller, _: decide(caller, a="b"), grpc.StatusCode.UNAUTHENTICATED, "spw_"),
+    "no key": (lambda caller, _: decide(caller, a="b"), grpc.StatusCode.UNAUTHENTICATED, "No key was sent"),
     "an admin token": (
         lambda caller, owner: decide(caller, **{"x-api-key": owner.admin}),
         grpc.StatusCode.PERMISSION_DENIED,
