@@ -108,15 +108,8 @@ class Collector:
             answer = self._client.request(method, path, content=body)
         except httpx.HTTPError as error:
             raise _silent(error) from None
-        if answer.status_code == httpx.codes.BAD_REQUEST:
-            refused = msgspec.json.decode(answer.content, type=ErrorBody)
-            raise Permanent(refused.message, fix=refused.fix)
         if answer.status_code != httpx.codes.OK:
-            raise Retryable(
-                f"The collector refused {path}: {answer.text[:300]}",
-                fix="Look at its log.",
-                overloaded=answer.status_code == httpx.codes.SERVICE_UNAVAILABLE,
-            )
+            raise refusal(answer)
         return answer.content
 
     def close(self) -> None:
@@ -222,6 +215,19 @@ def _collector_here(data_dir: Path, config: Config) -> Iterator[Collector]:
                 raise failures[0]
     if not drained:
         raise Retryable(f"Not everything could be booked and sealed within {_DRAIN_S} s.", fix="Try again.")
+
+
+def refusal(answer: httpx.Response) -> Permanent | Retryable:
+    """What a control endpoint's answer that is not 200 says: to mend when it is the order's fault, else to try again."""
+    later = answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR
+    try:
+        error = msgspec.json.decode(answer.content, type=ErrorBody)
+        what, fix = error.message, error.fix
+    except msgspec.DecodeError:
+        what, fix = f"The collector answered {answer.status_code}: {answer.text[:200]}", "Look at its log."
+    if later:
+        return Retryable(what, fix=fix, overloaded=answer.status_code == httpx.codes.SERVICE_UNAVAILABLE)
+    return Permanent(what, fix=fix)
 
 
 def _silent(error: httpx.HTTPError) -> Retryable:

@@ -16,10 +16,9 @@ import httpx
 import msgspec
 
 from collector.config import Config
-from collector.serve import quiet
+from collector.serve import quiet, refusal
 from collector.state.store import in_use
-from schemas.control import ErrorBody
-from schemas.errors import ConfigError, Permanent, Retryable
+from schemas.errors import ConfigError, Retryable
 
 T = TypeVar("T")
 
@@ -63,7 +62,7 @@ class Control:
         except httpx.HTTPError as error:
             raise Retryable(f"The collector did not answer: {error}.", fix="Try again, or look at its log.") from None
         if answer.status_code != httpx.codes.OK:
-            raise _refusal(answer)
+            raise refusal(answer)
         return msgspec.json.decode(answer.content, type=kind)
 
 
@@ -130,12 +129,3 @@ def _announced(data_dir: Path) -> Control | None:
         return Control(url, (data_dir / "operator.token").read_text())
     except (OSError, ValueError, KeyError):
         return None
-
-
-def _refusal(answer: httpx.Response) -> Permanent | Retryable:
-    kind = Retryable if answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR else Permanent
-    try:
-        error = msgspec.json.decode(answer.content, type=ErrorBody)
-    except msgspec.DecodeError:
-        return kind(f"The collector answered {answer.status_code}: {answer.text[:200]}", fix="Look at its log.")
-    return kind(error.message, fix=error.fix)
