@@ -44,7 +44,7 @@ def test_a_killed_agent_is_refused_with_who_why_since_when_and_how_it_ends(start
     (reason,) = decision["reasons"]
     assert (decision["verdict"], decision["hold"], decision["epoch"]) == ("deny", None, 1)
     assert reason["rule"] == f"kill.all.{TRIAGE}"
-    assert reason["message"].startswith(f"{made['actor']} stopped everything of {TRIAGE} at {made['since']}: a loop")
+    assert reason["message"] == f"{made['actor']} stopped everything of {TRIAGE} at {made['since']}: a loop."
     assert made["id"] in reason["fix"]
     assert [budget["scope"] for budget in decision["budgets"]] == [TRIAGE]
     assert owner.budgets()[TRIAGE, "daily"] == ("0.000000000", "0.000000000")
