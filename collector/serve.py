@@ -218,7 +218,7 @@ def _collector_here(data_dir: Path, config: Config) -> Iterator[Collector]:
 
 
 def refusal(answer: httpx.Response) -> Permanent | Retryable:
-    """What a control endpoint's answer that is not 200 says: to mend when it is the order's fault, else to try again."""
+    """What a control endpoint's answer that is not 200 says: mend the order, or try again."""
     later = answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR
     try:
         error = msgspec.json.decode(answer.content, type=ErrorBody)
