@@ -22,6 +22,7 @@ from schemas.money import format_usd
 CALL_NANO_USD = 7_000_000
 ROOM_CALLS = 500
 SECONDS = 1.0
+CONTROL = "check-then-spend"
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,13 @@ class Overshoot:
 
 
 def measure(folder: Path, *, loader: Loader, rates: list[int]) -> list[Overshoot]:
-    """For each rate the control's result, then Spanward's; raises `RuntimeError` when the control holds its budget."""
+    """For each rate the control's result, then Spanward's; raises `RuntimeError` when the control never overshoots."""
     results = []
     for rate in rates:
         place = folder / str(rate)
         place.mkdir(parents=True)
         with pinned(SERVER_CORE), _control(place / "control.db") as url:
-            results.append(_ask(loader, "check-then-spend", rate, url=url, key=""))
+            results.append(_ask(loader, CONTROL, rate, url=url, key=""))
         with pinned(SERVER_CORE):
             spanward = Spanward(place, daily_usd=format_usd(ROOM_CALLS * CALL_NANO_USD))
         try:
@@ -56,8 +57,9 @@ def measure(folder: Path, *, loader: Loader, rates: list[int]) -> list[Overshoot
             spanward.stop()
         control, ours = results[-2:]
         print(f"overshoot at {rate}/s: control {control.allowed - ROOM_CALLS}, {ours.name} {ours.allowed - ROOM_CALLS}")
-        if not control.beyond_nano_usd:
-            raise RuntimeError("check-then-spend kept its budget: this load shows nothing")
+    # At a low rate on a quiet machine no two of its questions meet; at some rate they must.
+    if not any(result.beyond_nano_usd for result in results if result.name == CONTROL):
+        raise RuntimeError("check-then-spend kept its budget at every rate: this load shows nothing")
     return results
 
 
