@@ -1,4 +1,4 @@
-"""Typed identifiers, and the one place that says which characters they may have.
+"""Typed identifiers, and the one place that says which characters they, and reasons, may have.
 
 Ids are path-safe by construction (`[a-z0-9-]`), because derived data lives in folders named after
 them; display names are separate fields and may hold anything.
@@ -27,6 +27,8 @@ _HASH_CHARS = 8
 
 PLATFORM = "platform"
 """The scope above every organisation; no organisation has this id."""
+
+MAX_REASON_CHARS = 1_000
 
 
 class TenantPath(msgspec.Struct, frozen=True, order=True):
@@ -137,3 +139,12 @@ def new_id(prefix: str = "") -> str:
     raw[6] = 0x70 | (raw[6] & 0x0F)
     raw[8] = 0x80 | (raw[8] & 0x3F)
     return f"{prefix}{uuid.UUID(bytes=bytes(raw))}"
+
+
+def check_reason(reason: str, what: str) -> None:
+    """Raise `Permanent` unless `reason` is one printable line; `what` needs it, and begins the sentence."""
+    if not reason.strip() or not reason.isprintable() or len(reason) > MAX_REASON_CHARS:
+        raise Permanent(
+            f"{what} needs a reason.",
+            fix=f"Say why in one printable line of 1 to {MAX_REASON_CHARS} characters; the ledger keeps it.",
+        )

@@ -10,11 +10,11 @@ from typing import Literal
 import msgspec
 
 from schemas.control import BudgetView
+from schemas.ids import PLATFORM
 
 KillScope = Literal["all", "llm", "new_keys"]
 EndReason = Literal["slow_consumer", "shutdown", "key"]
 
-PLATFORM = "platform"
 MODEL, TOOL = "model:", "tool:"
 
 

@@ -27,12 +27,11 @@ from collector.access.first_use import FirstUses, Stop, read_stops, refuse, writ
 from collector.access.key_text import ID_PATTERN, KEY_PATTERN, Kind, new_key_text, parse_key_text
 from schemas.booking import Event
 from schemas.errors import Forbidden, Permanent, Unauthenticated
-from schemas.ids import AgentPath, CredentialId, TenantPath, check_id
+from schemas.ids import AgentPath, CredentialId, TenantPath, check_id, check_reason
 from schemas.quantities import Duration
 
 State = Literal["active", "expired", "revoked"]
 
-MAX_REASON_CHARS = 1_000
 KEY_NAMES: Mapping[Kind, str] = {"agent": "key", "tenant": "tenant key", "admin": "admin token"}
 _SEE_IDS = "See the ids with: spanward keys list."
 # The largest time a 64-bit column can hold, in the year 2262.
@@ -344,8 +343,4 @@ def _check_revocation(credential_id: str, reason: str) -> None:
         )
     if not ID_PATTERN.fullmatch(credential_id):
         raise Permanent(f"{credential_id!r} is not the id of a key.", fix=_SEE_IDS)
-    if not reason.strip() or not reason.isprintable() or len(reason) > MAX_REASON_CHARS:
-        raise Permanent(
-            "A revocation needs a reason.",
-            fix=f"Say why in one line of 1 to {MAX_REASON_CHARS} characters; the ledger keeps it.",
-        )
+    check_reason(reason, "A revocation")

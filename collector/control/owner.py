@@ -138,11 +138,11 @@ class Owner:
         now = self._clock()
         return await self._forecast(self._counters(credential, scope, now), now)
 
-    async def every_budget(self, scope: str | None = None) -> list[BudgetView]:
-        """All limited budgets, or those of one scope, with a forecast."""
+    async def every_budget(self) -> list[BudgetView]:
+        """All limited budgets, with a forecast."""
         now = self._clock()
         self._budgets.advance(now)
-        return await self._forecast(self._budgets.limits_of(scope, now), now)
+        return await self._forecast(self._budgets.limits_of(None, now), now)
 
     async def _forecast(self, counters: Iterable[Counter], now: int) -> list[BudgetView]:
         since, burned = slot_of(now) - _BURN_NS, self._burned(now)

@@ -39,7 +39,6 @@ from schemas.ids import AgentPath
 __all__ = ["Budgets", "Config", "FallbackPrice", "HoldConflict", "Outcome"]
 
 MAX_INCREASES = 1_000
-_NEVER = 2**63
 # One step of `advance`: holds that expire together must not keep a decision waiting.
 _MOVED_AT_ONCE = 500
 
@@ -65,7 +64,6 @@ class Budgets:
         self.group = group
         """Where changes are recorded; the owner replaces it with each commit."""
         self._limits = LimitBook(config.default_limits())
-        self._raised_until = _NEVER
         self._counters = Counters(self._limits, self._crossed)
         self._holds = HoldBook()
         self._sizes = Sizes(adaptive=config.hold_size == "adaptive", ceiling=config.ceiling())
@@ -135,7 +133,7 @@ class Budgets:
     def advance(self, now_ns: int) -> bool:
         """Expire what has reached its time; true when there may be more, so call again soon."""
         self._now = now_ns
-        if now_ns >= self._raised_until:
+        if now_ns >= self._limits.raised_until:
             self._end_increases()
         for _ in range(_MOVED_AT_ONCE):
             hold = self._holds.due(now_ns)
@@ -252,7 +250,7 @@ class Budgets:
         self._limits.add(increase)
         self.group.increases.append(increase)
         self.group.event(entries.increase_entry(increase, now_ns))
-        self._limits_moved()
+        self._counters.measure(now_ns)
 
     def horizon(self, now_ns: int) -> int:
         """Windows that began before this are not weighed."""
@@ -273,7 +271,6 @@ class Budgets:
         self._sizes.restore(map(Sample._make, samples))
         for increase in increases:
             self._limits.add(increase)
-        self._raised_until = min((increase.until for increase in self._limits.increases()), default=_NEVER)
         for stored in holds:
             made = stored.made
             account = self.account(AgentPath(made.org, made.tenant, made.agent))
@@ -300,10 +297,6 @@ class Budgets:
         for increase in self._limits.end_until(self._now):
             self.group.ended.append(increase.id)
             self.group.event(entries.increase_entry(increase, self._now, ended=True))
-        self._limits_moved()
-
-    def _limits_moved(self) -> None:
-        self._raised_until = min((increase.until for increase in self._limits.increases()), default=_NEVER)
         self._counters.measure(self._now)
 
     def _settle_by_span(self, hold: Hold, call: Call) -> None:

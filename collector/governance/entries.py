@@ -98,7 +98,7 @@ def crossing_entry(counter: Counter, threshold: int, at_ns: int) -> Row:
     """A budget reached a threshold of its limit."""
     unit = counter.unit
     row = entry(EntryKind.CROSSING, at_ns, actor=BUDGETS)
-    row |= _owner(counter.scope)
+    row |= owner_columns(counter.scope)
     row["action"] = "budget.crossed"
     row["subject"] = f"budget.{counter.name}"
     row["outcome"] = str(threshold)
@@ -130,7 +130,7 @@ def increase_entry(increase: Increase, at_ns: int, *, ended: bool = False) -> Ro
     scope, window, until = increase.scope, increase.window, utc_text(increase.until)
     more = " and ".join(worded(u, n) for u, n in (("usd", increase.usd), ("tokens", increase.tokens)) if n)
     row = entry(EntryKind.GOVERNANCE, at_ns, actor=BUDGETS if ended else increase.actor)
-    row |= _owner(scope)
+    row |= owner_columns(scope)
     row["action"] = "budget.increase_ended" if ended else "budget.increase"
     row["subject"] = f"budget.{window}.{scope}"
     row["outcome"] = "ok"
@@ -153,7 +153,7 @@ def increase_entry(increase: Increase, at_ns: int, *, ended: bool = False) -> Ro
     return row
 
 
-def _owner(scope: str) -> Row:
+def owner_columns(scope: str) -> Row:
     """The columns that say whose a scope is; the platform is nobody's."""
     return {} if scope == PLATFORM else dict(zip(("org", "tenant", "agent"), scope.split("/"), strict=False))
 

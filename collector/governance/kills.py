@@ -11,16 +11,15 @@ are one model, to whoever passes `models`.
 from collections.abc import Callable, Iterable
 from typing import Literal, NamedTuple
 
-from collector.governance.entries import entry
+from collector.governance.entries import entry, owner_columns
 from collector.governance.windows import utc_text
 from collector.state.rows import KillRow, Named, ReleaseRow, Row
 from schemas.control import DecisionRequest, Reason
 from schemas.errors import Permanent
-from schemas.ids import AgentPath, check_id
-from schemas.kills import MODEL, PLATFORM, TOOL, Kill, KillScope
+from schemas.ids import PLATFORM, AgentPath, check_id, check_reason
+from schemas.kills import MODEL, TOOL, Kill, KillScope
 from schemas.tables import EntryKind
 
-MAX_REASON_CHARS = 1_000
 MAX_NAME_CHARS = 256
 MAX_NAMED = 10_000
 KILL_PREFIX = "kill_"
@@ -187,15 +186,6 @@ def tool_of(request: DecisionRequest) -> str:
     return (request.tool or request.labels.get("tool", "")).strip()
 
 
-def check_reason(reason: str, what: str) -> None:
-    """Raise `Permanent` unless `reason` is one printable line; `what` begins the sentence."""
-    if not reason.strip() or not reason.isprintable() or len(reason) > MAX_REASON_CHARS:
-        raise Permanent(
-            f"{what} needs a reason.",
-            fix=f"Say why in one printable line of 1 to {MAX_REASON_CHARS} characters; the ledger keeps it.",
-        )
-
-
 def view(row: KillRow) -> Kill:
     """A kill as it is told."""
     return Kill(row.id, row.scope, row.target, row.reason, row.actor, utc_text(row.since), row.epoch)
@@ -204,9 +194,8 @@ def view(row: KillRow) -> Kill:
 def kill_entry(action: str, row: KillRow, at_ns: int, *, actor: str, message: str) -> Row:
     """The ledger entry of something that was done to a kill."""
     made = entry(EntryKind.KILL, at_ns, actor=actor)
-    target = Target.parse(row.target)
-    if target.kind == "scope" and target.name != PLATFORM:
-        made.update(zip(("org", "tenant", "agent"), target.name.split("/"), strict=False))
+    if Target.parse(row.target).kind == "scope":
+        made |= owner_columns(row.target)
     return made | {"action": action, "subject": row.target, "message": message}
 
 

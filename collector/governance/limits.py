@@ -16,6 +16,7 @@ from schemas.ids import PLATFORM
 from schemas.money import MAX_NANO_USD, parse_usd
 
 _AGENT_PARTS = 3
+_NEVER = 2**63
 
 Limits = Mapping[str, ScopeLimits]
 
@@ -40,6 +41,8 @@ class LimitBook:
         self._limits: Limits = {}
         self._increases: dict[str, Increase] = {}
         self._raised: dict[tuple[str, str, Unit], int] = {}
+        self.raised_until = _NEVER
+        """When the first increase ends."""
 
     def set_limits(self, limits: Limits) -> None:
         """These are the governance files' from now on."""
@@ -97,6 +100,7 @@ class LimitBook:
 
     def _sum_up(self) -> None:
         self._raised = {}
+        self.raised_until = min((increase.until for increase in self._increases.values()), default=_NEVER)
         for increase in self._increases.values():
             for unit, more in zip(UNITS, (increase.usd, increase.tokens), strict=True):
                 key = (increase.scope, increase.window, unit)

@@ -233,9 +233,7 @@ class NoticeOutbox:
         notice, now = self._notice(delivery), self._clock()
         message = f"Target {delivery.target} was not told of {notice.title!r}: {delivery.error}"
         _LOG.error("%s", message)
-        row = entries.entry(EntryKind.GOVERNANCE, now, actor=_ACTOR)
-        if notice.scope != "platform":
-            row.update(zip(("org", "tenant", "agent"), notice.scope.split("/"), strict=False))
+        row = entries.entry(EntryKind.GOVERNANCE, now, actor=_ACTOR) | entries.owner_columns(notice.scope)
         row |= {"action": "notification.failed", "subject": delivery.target, "outcome": "error", "message": message}
         facts = {"key": notice.key, "notice_id": notice.id, "attempts": delivery.attempts, "error": delivery.error}
         row["detail"] = entries.detail(facts)

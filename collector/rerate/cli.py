@@ -21,11 +21,11 @@ from collector.processors.price_book import price_book
 from collector.rerate.repricing import Period, Repricing, Row, Sum
 from collector.serve import Collector, collector_of, data_option
 from schemas.errors import ConfigError, Retryable, SpanwardError
+from schemas.ids import check_reason
 from schemas.money import format_usd
 
 __all__ = ["prices", "rerate"]
 
-MAX_REASON_CHARS = 1_000
 _PATH = "/v1/ledger/corrections"
 # How long one chunk is offered to a collector that has no room for it.
 _PATIENCE_S = 120
@@ -78,7 +78,8 @@ def rerate(
     config = load_or_exit(config_path, overrides)
     try:
         period = _period(words["start"], words["end"])
-        reason = _checked_reason(words["reason"])
+        reason = words["reason"]
+        check_reason(reason, "A correction")
         book = price_book(pricing_settings(config), config.processors.budgets)
         with collector_of(data_dir, config) as collector:
             collector.seal()
@@ -102,15 +103,6 @@ def _period(start: str, end: str) -> Period:
     if period.start >= period.end:
         raise ConfigError(f"From {start} to {end} there is no time.", fix="Give a --to that is after --from.")
     return period
-
-
-def _checked_reason(text: str) -> str:
-    if not text.strip() or not text.isprintable() or len(text) > MAX_REASON_CHARS:
-        raise ConfigError(
-            "A correction needs a reason.",
-            fix=f"Say why in one line of 1 to {MAX_REASON_CHARS} characters; the ledger keeps it.",
-        )
-    return text
 
 
 def _hand_in(collector: Collector, chunk: list[Row]) -> int:

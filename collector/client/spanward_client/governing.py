@@ -10,7 +10,7 @@ decision and only under it; between two items of a generator the caller's contex
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractContextManager
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, TypeVar, Unpack, cast
 
 from spanward_client.asking import aask, ask
@@ -21,6 +21,8 @@ from spanward_client.protocol import Question
 Governed = TypeVar("Governed", bound=Callable[..., Any])
 
 TOOL_ACTION = "tool.call"
+
+Under = Callable[[], AbstractContextManager[None]]
 
 
 def governed(**question: Unpack[Question]) -> Callable[[Governed], Governed]:
@@ -46,7 +48,7 @@ def _wrapped(function: Callable[..., Any], asked: Question) -> Callable[..., Any
 
         @wraps(function)
         async def stream(*args: Any, **options: Any) -> AsyncGenerator[Any, Any]:
-            under = _Under(await aask(asked), asked)
+            under = _under(await aask(asked), asked)
             async for item in _asteps(function(*args, **options), under):
                 yield item
 
@@ -55,38 +57,32 @@ def _wrapped(function: Callable[..., Any], asked: Question) -> Callable[..., Any
 
         @wraps(function)
         def steps(*args: Any, **options: Any) -> Generator[Any, Any, Any]:
-            return (yield from _steps(function(*args, **options), _Under(ask(asked), asked)))
+            return (yield from _steps(function(*args, **options), _under(ask(asked), asked)))
 
         return steps
     if inspect.iscoroutinefunction(function):
 
         @wraps(function)
         async def act(*args: Any, **options: Any) -> Any:
-            with _Under(await aask(asked), asked)():
+            with _under(await aask(asked), asked)():
                 return await function(*args, **options)
 
         return act
 
     @wraps(function)
     def call(*args: Any, **options: Any) -> Any:
-        with _Under(ask(asked), asked)():
+        with _under(ask(asked), asked)():
             return function(*args, **options)
 
     return call
 
 
-class _Under:
-    """Enters the decision again for each step of a generator."""
-
-    def __init__(self, decision: Decision, asked: Question) -> None:
-        self._decision = decision
-        self._action = asked["action"]
-
-    def __call__(self) -> AbstractContextManager[None]:
-        return working_under(self._decision, self._action)
+def _under(decision: Decision, asked: Question) -> Under:
+    """Enters the decision, again for each step of a generator."""
+    return partial(working_under, decision, asked["action"])
 
 
-def _steps(body: Generator[Any, Any, Any], under: _Under) -> Generator[Any, Any, Any]:
+def _steps(body: Generator[Any, Any, Any], under: Under) -> Generator[Any, Any, Any]:
     """`yield from body`, each step under the decision."""
     step: Callable[[], Any] = lambda: next(body)  # noqa: E731 - replaced by each turn.
     while True:
@@ -115,7 +111,7 @@ def _sender(body: Generator[Any, Any, Any], sent: object) -> Callable[[], Any]:
     return lambda: body.send(sent)
 
 
-async def _asteps(body: AsyncGenerator[Any, Any], under: _Under) -> AsyncGenerator[Any, None]:
+async def _asteps(body: AsyncGenerator[Any, Any], under: Under) -> AsyncGenerator[Any, None]:
     """The items of an async generator, each made under the decision. Nothing is sent into it."""
     try:
         while True:

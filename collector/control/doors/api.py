@@ -7,6 +7,7 @@ is told to another. What the pages do is left to the tables of routes it is give
 
 import re
 from collections.abc import Callable, Iterable
+from functools import cached_property
 
 import msgspec
 
@@ -18,7 +19,7 @@ from collector.control.doors.statuses import JSON, NoPath, WrongMethod, error_re
 from collector.control.doors.streams import send_stream
 from collector.http import Receive, Scope, Send, respond
 from collector.state.store import StoreFailed
-from schemas.errors import Forbidden, Permanent, Retryable, Unauthenticated
+from schemas.errors import Forbidden, Permanent, Retryable, SpanwardError, Unauthenticated
 
 _PARAMETER = re.compile(r"\{\w+\}")
 _REQUEST_ID = b"x-request-id"
@@ -30,8 +31,7 @@ class Api:
 
     def __init__(self, routes: Iterable[Route], *, on_fatal: Callable[[Exception], None]) -> None:
         routes = (*_OWN, Route("GET", "/openapi.json", self._describe, _OPENAPI), *routes)
-        self.description = openapi(routes)
-        """The published OpenAPI document."""
+        self._routes = routes
         self._paths = [route.path for route in routes]
         self._on_fatal = on_fatal
         self._exact: dict[str, dict[str, Handler]] = {}
@@ -50,12 +50,10 @@ class Api:
             handler, parameters = self._handler(request.method, request.path)
             page = await handler(request, *parameters)
         except (Unauthenticated, Forbidden, Permanent, Retryable) as error:
-            status, body, headers = error_response(error)
-            await respond(send, status, body, headers + _echo(request))
+            await _refuse(send, request, error)
         except StoreFailed as error:
             self._on_fatal(error)
-            status, body, headers = error_response(unavailable())
-            await respond(send, status, body, headers + _echo(request))
+            await _refuse(send, request, unavailable())
         except Exception as error:
             self._on_fatal(error)
             raise
@@ -64,6 +62,11 @@ class Api:
                 await send_stream(page, scope, receive, send)
             else:
                 await respond(send, page.status, page.body, JSON + page.headers + _echo(request))
+
+    @cached_property
+    def description(self) -> dict[str, object]:
+        """The published OpenAPI document."""
+        return openapi(self._routes)
 
     def _handler(self, method: str, path: str) -> tuple[Handler, tuple[str, ...]]:
         methods, parameters = self._methods(path)
@@ -99,6 +102,11 @@ async def _health(_request: Request) -> Page:
 _OK = ENCODE(Health("ok"))
 _OWN = (Route("GET", "/healthz", _health, Operation("Say that questions are answered.", Health, secured=False)),)
 _OPENAPI = Operation("This description, as OpenAPI 3.1.", secured=False)
+
+
+async def _refuse(send: Send, request: Request, error: SpanwardError) -> None:
+    status, body, headers = error_response(error)
+    await respond(send, status, body, headers + _echo(request))
 
 
 def _echo(request: Request) -> list[Header]:

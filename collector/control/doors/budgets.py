@@ -6,7 +6,7 @@ import msgspec
 
 from collector.control.answers import increase_view
 from collector.control.doors.config import Config
-from collector.control.doors.operators import LOCAL, Operators
+from collector.control.doors.operators import Operators, acting
 from collector.control.doors.request import ENCODE, Operation, Page, Request, Route
 from collector.control.owner import Owner, Parts
 from collector.pricing.instants import parse_instant
@@ -14,10 +14,9 @@ from collector.state.rows import Increase
 from schemas.control import BudgetsView, IncreaseRequest, IncreaseView
 from schemas.errors import ConfigError, Permanent
 from schemas.governance import MAX_TOKENS
-from schemas.ids import new_id
+from schemas.ids import MAX_REASON_CHARS, new_id
 from schemas.money import parse_usd
 
-MAX_REASON_CHARS = 1_000
 MAX_DAYS = 366
 INCREASE_PREFIX = "inc_"
 _MAX_NS = MAX_DAYS * 86_400 * 10**9
@@ -55,7 +54,7 @@ class BudgetPages:
         wish = await request.json(_INCREASE, self._config.max_body)
         now = time.time_ns()
         self._budgets.advance(now)
-        increase = checked(wish, now, actor=_actor(name, wish.actor))
+        increase = checked(wish, now, actor=acting(name, wish.actor))
         self._budgets.increase(increase, now)
         await self._committer.durable()
         return Page(ENCODE(increase_view(increase)))
@@ -84,8 +83,3 @@ def checked(wish: IncreaseRequest, now: int, *, actor: str) -> Increase:
             fix="Name a later time, or change the limit itself for good.",
         )
     return Increase(new_id(INCREASE_PREFIX), wish.scope, wish.window, usd, tokens, now, until, actor, wish.reason)
-
-
-def _actor(name: str, claimed: str) -> str:
-    """Who acts: this machine's commands say who runs them, for everybody else the token does."""
-    return claimed if name == LOCAL and claimed.startswith("user:") and claimed.isprintable() else name

@@ -10,10 +10,12 @@ from collector.control.corrections import CorrectionBook, Corrections, Recorded
 from collector.control.doors.config import Config
 from collector.control.doors.request import ENCODE, Operation, Page, Request, Route
 from collector.control.ingest import Seals
-from schemas.errors import Forbidden
+from schemas.errors import Forbidden, Permanent
 
 LOCAL = "user:operator"
 """The name of who holds the operator token: a command of the collector's own machine."""
+
+MAX_ACTOR_CHARS = 256
 
 _CORRECTIONS = msgspec.json.Decoder(Corrections)
 
@@ -72,3 +74,12 @@ class OperatorPages:
         actor = self._operators.name(request)
         handed_in = await request.json(_CORRECTIONS, self._config.max_corrections_body)
         return Page(ENCODE(await self._corrections.record(handed_in.rows, actor=actor)))
+
+
+def acting(name: str, claimed: str) -> str:
+    """Who acts: this machine's commands may say who runs them, for everybody else the token does."""
+    if name != LOCAL or not claimed:
+        return name
+    if not claimed.startswith("user:") or not claimed.isprintable() or len(claimed) > MAX_ACTOR_CHARS:
+        raise Permanent("`$.actor` is no user.", fix="Write user:NAME, one printable line.")
+    return claimed

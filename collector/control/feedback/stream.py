@@ -27,7 +27,7 @@ class Event(NamedTuple):
 
 
 class Subscription:
-    """One client's events. Owned by the loop; iterate it, and `close` it when the client is gone."""
+    """One client's events. Owned by the loop; `take` from it, and `close` it when the client is gone."""
 
     def __init__(
         self, who: ClientId, credential: Credential, key: str, leave: Callable[["Subscription"], None]
@@ -68,17 +68,6 @@ class Subscription:
         events = list(self._waiting)
         self._waiting.clear()
         return events
-
-    def __aiter__(self) -> "Subscription":
-        return self
-
-    async def __anext__(self) -> Event:
-        while not self._waiting and not self._ended:
-            self._news.clear()
-            await self._news.wait()
-        if not self._waiting:
-            raise StopAsyncIteration
-        return self._waiting.popleft()
 
     def close(self) -> None:
         """The client is gone."""

@@ -4,13 +4,10 @@ import msgspec
 
 from collector.control.commit import Committer
 from collector.control.doors.config import Config
-from collector.control.doors.operators import LOCAL, Operators
+from collector.control.doors.operators import Operators, acting
 from collector.control.doors.request import ENCODE, Operation, Page, Request, Route
 from collector.control.kill.switch import Switch
-from schemas.errors import Permanent
 from schemas.kills import Drill, Kill, KillList, KillRequest, ReasonRequest, Released
-
-MAX_ACTOR_CHARS = 256
 
 _KILL = msgspec.json.Decoder(KillRequest)
 _REASON = msgspec.json.Decoder(ReasonRequest)
@@ -48,7 +45,7 @@ class KillPages:
     async def _kill(self, request: Request) -> Page:
         name = self._operators.name(request)
         order = await request.json(_KILL, self._config.max_body)
-        return Page(ENCODE(await self._switch.kill(order, actor=_actor(name, order.actor))))
+        return Page(ENCODE(await self._switch.kill(order, actor=acting(name, order.actor))))
 
     async def _list(self, request: Request) -> Page:
         self._operators.name(request)
@@ -59,23 +56,14 @@ class KillPages:
     async def _release(self, request: Request, kill_id: str) -> Page:
         name = self._operators.name(request)
         why = await request.json(_REASON, self._config.max_body)
-        released = await self._switch.release(kill_id, reason=why.reason, actor=_actor(name, why.actor))
+        released = await self._switch.release(kill_id, reason=why.reason, actor=acting(name, why.actor))
         return Page(ENCODE(released))
 
     async def _drill(self, request: Request) -> Page:
         name = self._operators.name(request)
         why = await request.json(_REASON, self._config.max_body)
-        return Page(ENCODE(await self._switch.drill(reason=why.reason, actor=_actor(name, why.actor))))
+        return Page(ENCODE(await self._switch.drill(reason=why.reason, actor=acting(name, why.actor))))
 
     async def _drilled(self, request: Request, drill_id: str) -> Page:
         self._operators.name(request)
         return Page(ENCODE(self._switch.drilled(drill_id)))
-
-
-def _actor(name: str, claimed: str) -> str:
-    """Who acts: this machine's commands say who runs them, for everybody else the token does."""
-    if name != LOCAL or not claimed:
-        return name
-    if not claimed.startswith("user:") or not claimed.isprintable() or len(claimed) > MAX_ACTOR_CHARS:
-        raise Permanent("`$.actor` is no user.", fix="Write user:NAME, one printable line.")
-    return claimed

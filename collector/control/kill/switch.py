@@ -23,7 +23,6 @@ from collector.governance.kills import (
     KILL_PREFIX,
     Order,
     Target,
-    check_reason,
     kill_entry,
     kill_message,
     view,
@@ -33,7 +32,7 @@ from collector.governance.windows import utc_text
 from collector.pricing.identity import Models
 from collector.state.rows import KillRow, Row
 from schemas.errors import Permanent
-from schemas.ids import new_id
+from schemas.ids import check_reason, new_id
 from schemas.kills import Acks, Drill, Kill, KillList, KillRequest, KillStatus, Released, concerns
 from schemas.tables import EntryKind
 

@@ -19,7 +19,7 @@ from collector.governance.adherence.findings import Breach, FindingBook
 from collector.governance.adherence.rulings import Decided, Rulings
 from collector.governance.adherence.shared_keys import SharedKeys, Sighting
 from collector.governance.adherence.stops import Stops
-from collector.governance.adherence.suspects import PATH, Ints, Suspects, Watch
+from collector.governance.adherence.suspects import PATH, Ints, Suspects, Watch, ids_of
 from collector.governance.budgets import Budgets
 from collector.governance.entries import DECISION_PREFIX, HOLD_PREFIX
 from collector.governance.holds import Call, Hold
@@ -158,7 +158,7 @@ class Adherence:
         that cannot be told from them: one that held no money, or a hold under another name of the model.
         """
         agent, provider, *models = call
-        ids = frozenset().union(*(self._identities(provider, model) for model in models))
+        ids = ids_of(self._identities, provider, *models)
         since = first_ns - self._budgets.config.hold_ttl.ns
         free = [self._rulings.freely_allowed(agent, each) for each in ids]
         if any(at is not None and at >= since for at in free):

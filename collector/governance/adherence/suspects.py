@@ -132,7 +132,7 @@ def _concerned(calls: pa.Table, agents: _Distinct, target: str, identities: Iden
     stopped = identities("", target.removeprefix(MODEL))
     everywhere = np.ones(len(calls), np.bool_)
     which, models = _combinations(calls, everywhere, ("provider", "model", "request_model"))
-    hit = [bool(stopped & _ids(identities, provider, *named)) for provider, *named in models]
+    hit = [bool(stopped & ids_of(identities, provider, *named)) for provider, *named in models]
     found: Bools = np.array(hit, np.bool_)[which]
     return found
 
@@ -157,7 +157,7 @@ def _refusals_without_id(calls: pa.Table, where: Bools, found: tuple[Ints, list[
     start = numpy_of(calls["start_time"])
     for number, (path, provider, model, request_model) in enumerate(asked):
         models = watch.refused.get(path, {})
-        asked_ids = _ids(watch.identities, provider, model, request_model)
+        asked_ids = ids_of(watch.identities, provider, model, request_model)
         # One question each: the loop may lift a refusal in between.
         ruling = next(filter(None, map(models.get, asked_ids)), None)
         if ruling is None:
@@ -167,7 +167,7 @@ def _refusals_without_id(calls: pa.Table, where: Bools, found: tuple[Ints, list[
         refusals.append(ruling)
 
 
-def _ids(identities: Identities, provider: str, *models: str) -> frozenset[str]:
+def ids_of(identities: Identities, provider: str, *models: str) -> frozenset[str]:
     """The ids of a call's model under any of its names."""
     return frozenset().union(*(identities(provider, model) for model in models))
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.access.key_text import checksum, new_key_text
-from collector.access.keys import MAX_REASON_CHARS, MAX_TIME_NS, Config, Credential, KeyStore
+from collector.access.keys import MAX_TIME_NS, Config, Credential, KeyStore
 from schemas.errors import Forbidden, Permanent, Unauthenticated
-from schemas.ids import AgentPath, TenantPath
+from schemas.ids import MAX_REASON_CHARS, AgentPath, TenantPath
 from schemas.tables import LEDGER_COLUMNS
 from tests.collector.access.conftest import OPERATOR, PATIENT, SECOND_NS, START_NS, TRIAGE, Clock
 

@@ -36,7 +36,7 @@ async def test_a_queue_that_is_full_ends_with_the_reason_and_takes_nothing_more(
     stream, left = subscription()
     for event in events(1, 2, 3, 4):
         stream.push(event, 2)
-    (end,) = [event async for event in stream]
+    (end,) = await stream.take()
     assert (end.id, end.name) == ("b-3", "end")
     assert b'"slow_consumer"' in end.data
     assert left == [stream]
@@ -48,7 +48,8 @@ async def test_what_waits_is_read_before_the_end() -> None:
     stream.push(events(1)[0], 10)
     stream.end("shutdown", "Bye.", "b-2")
     stream.push(events(3)[0], 10)
-    assert [event.id async for event in stream] == ["b-1", "b-2"]
+    assert [event.id for event in await stream.take()] == ["b-1", "b-2"]
+    assert await stream.take() == []
     assert left == [stream]
 
 
