@@ -77,9 +77,9 @@ def _announce(endpoints: dict[str, str], created: BootstrapResult | None) -> Non
 class Collector:
     """A collector that runs, as the commands of its own machine speak to it: with the operator token."""
 
-    def __init__(self, control: str, token: str) -> None:
+    def __init__(self, control: str, token: str, *, answer_s: float = _ANSWER_S) -> None:
         headers = {"authorization": f"Bearer {token}"}
-        self._client = httpx.Client(base_url=control, headers=headers, timeout=_ANSWER_S, trust_env=False)
+        self._client = httpx.Client(base_url=control, headers=headers, timeout=answer_s, trust_env=False)
 
     def runs(self) -> bool:
         """Say whether anybody answers there."""
@@ -109,7 +109,7 @@ class Collector:
         except httpx.HTTPError as error:
             raise _silent(error) from None
         if answer.status_code != httpx.codes.OK:
-            raise refusal(answer)
+            raise _refusal(answer)
         return answer.content
 
     def close(self) -> None:
@@ -217,7 +217,7 @@ def _collector_here(data_dir: Path, config: Config) -> Iterator[Collector]:
         raise Retryable(f"Not everything could be booked and sealed within {_DRAIN_S} s.", fix="Try again.")
 
 
-def refusal(answer: httpx.Response) -> Permanent | Retryable:
+def _refusal(answer: httpx.Response) -> Permanent | Retryable:
     """What a control endpoint's answer that is not 200 says: mend the order, or try again."""
     later = answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR
     try:
@@ -231,4 +231,4 @@ def refusal(answer: httpx.Response) -> Permanent | Retryable:
 
 
 def _silent(error: httpx.HTTPError) -> Retryable:
-    return Retryable(f"The collector did not answer: {error!r}.", fix="Try again, or look at its log.")
+    return Retryable(f"The collector did not answer: {error}.", fix="Try again, or look at its log.")

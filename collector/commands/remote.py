@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-import httpx
 import msgspec
 
 from collector.config import Config
-from collector.serve import quiet, refusal
+from collector.serve import Collector, quiet
 from collector.state.store import in_use
 from schemas.errors import ConfigError, Retryable
 
@@ -32,38 +31,26 @@ class Control:
     """A control endpoint, as operators speak to it."""
 
     def __init__(self, url: str, token: str) -> None:
-        headers = {"authorization": f"Bearer {token}"}
-        self._client = httpx.Client(base_url=url, headers=headers, timeout=_ANSWER_S, trust_env=False)
+        self._collector = Collector(url, token, answer_s=_ANSWER_S)
 
     def answers(self) -> bool:
         """Say whether anybody is there."""
         try:
-            self._client.get("/healthz")
-        except httpx.HTTPError:
+            return self._collector.runs()
+        except Retryable:
             return False
-        return True
 
     def get(self, path: str, kind: type[T]) -> T:
         """The answer to a question; raises as `post`."""
-        return self._send("GET", path, None, kind)
+        return msgspec.json.decode(self._collector.get(path), type=kind)
 
     def post(self, path: str, body: msgspec.Struct, kind: type[T]) -> T:
         """The answer to an order; raises `Permanent` when it is refused, `Retryable` when nobody can answer it."""
-        return self._send("POST", path, body, kind)
+        return msgspec.json.decode(self._collector.post(path, msgspec.json.encode(body)), type=kind)
 
     def close(self) -> None:
         """Hang up."""
-        self._client.close()
-
-    def _send(self, method: str, path: str, body: msgspec.Struct | None, kind: type[T]) -> T:
-        content = None if body is None else msgspec.json.encode(body)
-        try:
-            answer = self._client.request(method, path, content=content)
-        except httpx.HTTPError as error:
-            raise Retryable(f"The collector did not answer: {error}.", fix="Try again, or look at its log.") from None
-        if answer.status_code != httpx.codes.OK:
-            raise refusal(answer)
-        return msgspec.json.decode(answer.content, type=kind)
+        self._collector.close()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ error ends the process as it does over HTTP.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import NamedTuple, TypeVar
 
 import grpc
@@ -108,42 +109,27 @@ class GrpcDoor:
 
     def _unary(self, service: str, name: str) -> Callable[[bytes, Context], Awaitable[bytes]]:
         async def answer(body: bytes, context: Context) -> bytes:
-            method, on_fatal = self._services[service].methods[name], self._on_fatal
-            try:
-                async with asyncio.timeout(self._config.grpc_deadline.seconds):
-                    return (await method(self._call(body, context))).SerializeToString()
-            except (Unauthenticated, Forbidden, Permanent, Retryable) as error:
-                await context.abort(*status_of(error))
-            except TimeoutError:
-                await context.abort(
-                    grpc.StatusCode.DEADLINE_EXCEEDED,
-                    f"The call took longer than extensions.control.grpc_deadline ({self._config.grpc_deadline}). "
-                    "What it asked for may have been recorded; ask again with the same idempotency_key.",
-                )
-            except StoreFailed as error:
-                on_fatal(error)
-                await context.abort(*status_of(unavailable()))
-            except Exception as error:
-                on_fatal(error)
-                raise
+            method = self._services[service].methods[name]
+            async with _told(context, self._on_fatal):
+                try:
+                    async with asyncio.timeout(self._config.grpc_deadline.seconds):
+                        return (await method(self._call(body, context))).SerializeToString()
+                except TimeoutError:
+                    await context.abort(
+                        grpc.StatusCode.DEADLINE_EXCEEDED,
+                        f"The call took longer than extensions.control.grpc_deadline ({self._config.grpc_deadline}). "
+                        "What it asked for may have been recorded; ask again with the same idempotency_key.",
+                    )
 
         return answer
 
     def _streaming(self, service: str, name: str) -> Callable[[AsyncIterator[bytes], Context], AsyncIterator[bytes]]:
         async def answer(bodies: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-            stream, on_fatal = self._services[service].streams[name], self._on_fatal
+            stream = self._services[service].streams[name]
             calls = (self._call(body, context) async for body in bodies)
-            try:
+            async with _told(context, self._on_fatal):
                 async for message in stream(calls):
                     yield message.SerializeToString()
-            except (Unauthenticated, Forbidden, Permanent, Retryable) as error:
-                await context.abort(*status_of(error))
-            except StoreFailed as error:
-                on_fatal(error)
-                await context.abort(*status_of(unavailable()))
-            except Exception as error:
-                on_fatal(error)
-                raise
 
         return answer
 
@@ -155,6 +141,23 @@ class GrpcDoor:
                 fix="Send less, or raise the limit.",
             )
         return Call(body, _key(context))
+
+
+@asynccontextmanager
+async def _told(context: Context, on_fatal: Callable[[Exception], None]) -> AsyncIterator[None]:
+    """Inside, errors become the call's status; `on_fatal` is told of those that may leave the state half changed."""
+    try:
+        yield
+    except grpc.aio.AbortError:
+        raise
+    except (Unauthenticated, Forbidden, Permanent, Retryable) as error:
+        await context.abort(*status_of(error))
+    except StoreFailed as error:
+        on_fatal(error)
+        await context.abort(*status_of(unavailable()))
+    except Exception as error:
+        on_fatal(error)
+        raise
 
 
 def _key(context: Context) -> str:
